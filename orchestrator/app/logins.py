@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.app.compose import proxies_of
 from orchestrator.core.addresses import parse_place
 from orchestrator.core.registries import address_of
-from orchestrator.errors import ConfigError, NotAllowedError, UsageError
+from orchestrator.errors import ConfigError, NotAllowedError, ProtocolError, UsageError
+from orchestrator.net import shapes
+from orchestrator.net.answers import Answer
 from orchestrator.net.session import Net
-from orchestrator.oci.login import Login, command
+from orchestrator.oci.login import Login, command, for_registry, for_server
 from orchestrator.oci.logins import keep_login, own_file
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings
 
 
-def log_in(settings: Settings, host: str, login: Login) -> Path:
-    """Keep a login after the server took it; the file that it is kept in.
+@dataclass(frozen=True, slots=True)
+class KeptLogin:
+    """A login that is kept in `file`; `name` is what the server calls the user. Without `was_tried` the server asked
+    for no login, so nothing is known of it."""
 
-    Raises UsageError for what is no `HOST[:PORT]`, NotAllowedError when the server refuses the login, ConfigError, and
-    what `Net` raises.
+    file: Path
+    name: str
+    was_tried: bool
+
+
+def log_in(settings: Settings, host: str, login: Login) -> KeptLogin:
+    """Keep a login after the server took it.
+
+    Raises UsageError for what is no `HOST[:PORT]` and no user name, NotAllowedError when the server refuses the login,
+    ProtocolError for what is no registry, ConfigError, and what `Net` raises.
     """
+    if ":" in login.user:
+        raise UsageError(f"{login.user!r} is no user name: it has a colon", hint="give it with -u NAME")
     where = _host(host)
-    registry = address_of(where)
+    named = host.partition("://")[0] if "://" in host else ""
+    address = f"{named}://{where}" if named in ("http", "https") else address_of(where)
     with Net(proxies=proxies_of(settings), ca_bundle=settings.ca_bundle) as net:
-        answer = Registries(net, lambda: {where: login}).ask(
-            registry, (), lambda way: way.exchange("GET", f"{registry}/v2/")
-        )
-    if answer.status in (401, 403):
-        raise NotAllowedError(f"{where} does not accept this login; it is not kept", hint=command(where))
+        name = _tried(net, address, where, login)
     file = _file()
     keep_login(file, where, login)
-    return file
+    return KeptLogin(file, name or login.user, name is not None)
+
+
+def _tried(net: Net, address: str, where: str, login: Login) -> str | None:
+    """The name of the user by this login; None where the server asks nobody for one."""
+    ways: list[Net] = []
+
+    def look(way: Net) -> Answer:
+        ways.append(way)
+        return way.exchange("GET", f"{address}/v2/")
+
+    answer = Registries(net, lambda: {where: login}).ask(address, (), look)
+    is_asked = len(ways) > 1
+    if answer.status == 200 and not is_asked:
+        # Some ask only those for a login who do more than to read, but refuse a wrong one at once.
+        answer = net.carrying(for_registry(login, address)).exchange("GET", f"{address}/v2/")
+    if answer.status == 200:
+        return login.user if is_asked else None
+    if answer.status == 404 and not is_asked:
+        # A server of models is no registry itself; its Hub face tells whose token it is.
+        answer = net.carrying(for_server(login, address)).exchange("GET", f"{address}/api/whoami-v2")
+        if answer.status == 200:
+            return shapes.text(shapes.mapping(answer.json, where, "the account"), "name", where, "the account")
+    if answer.status in (401, 403):
+        raise NotAllowedError(f"{where} does not accept this login; it is not kept", hint=command(where))
+    raise ProtocolError(
+        f"{answer.place} answered HTTP {answer.status}, which no registry does; the login is not kept",
+        hint="check the host and the port",
+        source=where,
+    )
 
 
 def log_out(host: str) -> bool:

@@ -20,7 +20,7 @@ from orchestrator.net.addresses import split
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
-from orchestrator.oci.login import Login, command, for_server
+from orchestrator.oci.login import command, for_server
 from orchestrator.oci.registries import Registries
 
 
@@ -50,8 +50,7 @@ class RegistryCatalog(PointerCatalog):
             except UsageError as error:
                 raise shapes.odd(site, f"{repository[:200]!r} is not a repository of a registry") from error
         if login is not None and target.site is not None:
-            service = Login(login.user, login.password, f"{self.source.url}/registry/token")
-            self._registries.introduce(target.site.registry, service)
+            self._registries.introduce(target.site.registry, login, f"{self.source.url}/registry/token")
         return target
 
     def _refusal(self, answer: Answer, ref: Ref) -> GlmAriaError:

@@ -42,8 +42,9 @@ class Site:
     @classmethod
     def at(cls, url: str) -> Site:
         """The site with this `url`."""
-        registry, _, prefix = url.partition("/v2")
-        return cls(registry, prefix)
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        return cls(f"{scheme}://{host}", f"/{path}".removeprefix("/v2"))
 
     def __str__(self) -> str:
         return f"{scheme_of(self.registry)}://{self.registry.partition('://')[2]}{self.prefix}"

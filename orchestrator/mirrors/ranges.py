@@ -7,11 +7,12 @@ import re
 from orchestrator.core.sources import Origin, RangeAnswer, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.mirrors.access import access
+from orchestrator.net import shapes
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 
 
 def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> RangeAnswer:
@@ -25,7 +26,7 @@ def ask_for_range(net: Net, source: Source, url: str, start: int, end: int) -> R
         size = told[3] if told else length if stream.status == 200 else ""
         return RangeAnswer(
             stream.status,
-            int(size) if size.isdecimal() else None,
+            shapes.whole(size),
             is_range=stream.status == 206 and told is not None and (int(told[1]), int(told[2]) + 1) == (start, end),
             is_encoded=stream.headers.get("Content-Encoding", "identity") != "identity",
             has_length=bool(length) and "Transfer-Encoding" not in stream.headers,

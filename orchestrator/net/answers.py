@@ -16,6 +16,7 @@ from orchestrator.net.addresses import redact, split
 from orchestrator.net.failures import FOREIGN, translate
 
 CHUNK = 64 * 1024
+_MOST_SAID = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Answer:
         """The JSON of a 200. Raises ProtocolError for any other status, and for what is not (sane) JSON."""
         if self.status != 200:
             raise ProtocolError(f"{self.place} answered HTTP {self.status}", source=self.host)
+        return self.json
+
+    @property
+    def json(self) -> Any:
+        """The JSON of any status. Raises ProtocolError for what is not (sane) JSON."""
         # Each value follows one of these; those inside strings only make the estimate higher.
         if sum(map(self.body.count, (b",", b"[", b"{"))) > self.limits.values:
             raise ProtocolError(f"{self.place} answered with over {self.limits.values} values", source=self.host)
@@ -72,6 +78,14 @@ class Answer:
                 f"{self.place} answered JSON that is nested over {self.limits.depth} deep", source=self.host
             )
         return value
+
+    @property
+    def said(self) -> str:
+        """The words in the `error` of a JSON answer, cut where they are long; empty without."""
+        with suppress(ProtocolError, LookupError, TypeError):
+            found = self.json["error"]
+            return found[:_MOST_SAID] if isinstance(found, str) else ""
+        return ""
 
     def linked(self, relation: str) -> str | None:
         """The address in `Link: <…>; rel="relation"` (RFC 8288), as it stands there; None without one."""

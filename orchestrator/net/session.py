@@ -329,6 +329,6 @@ def _busy(answer: Answer, wait: float | None, proxy: Proxy | None, busy: BusySit
         words = f"HTTP {answer.status} came through the proxy {proxy.place}, from it or from {answer.place}"
         hint = "run the same command again later; if it stays so, take another proxy (glm-aria config show)"
     else:
-        words = f"{answer.place} answered HTTP {answer.status}"
+        words = f"{answer.place} answered HTTP {answer.status}{f': {answer.said}' if answer.said else ''}"
         hint = "run the same command again later; arrived bytes are kept"
     return TemporaryError(words, hint=hint, source=answer.host)

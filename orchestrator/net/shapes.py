@@ -10,6 +10,8 @@ from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.core.names import REFUSED_WHOLE
 from orchestrator.errors import ProtocolError, UnsafeError
 
+_DIGITS = 19
+
 
 def odd(site: str, what: str, file: str | None = None) -> ProtocolError:
     """The error for an answer of `site` whose shape the protocol does not allow."""
@@ -70,6 +72,11 @@ def size(entry: dict[str, Any], key: str, site: str, what: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_FILE:
         raise odd(site, f"{what} has no sensible {key!r}")
     return value
+
+
+def whole(text: str) -> int | None:
+    """The whole number in a header; None for anything else, and for one that is too long for any size."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def moment(value: Any) -> float | None:

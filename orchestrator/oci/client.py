@@ -137,10 +137,12 @@ class Client:
         answer = self._ask(self._pull, "HEAD", self.blob_url(digest))
         if answer.status == 404:
             return None
-        length = answer.headers.get("Content-Length", "")
-        if answer.status != 200 or not length.isdigit():
+        if answer.status != 200:
             raise self._refusal(answer, str(digest))
-        return int(length)
+        length = shapes.whole(answer.headers.get("Content-Length", ""))
+        if length is None:
+            raise shapes.odd(self.repository.place, f"it does not say how long {digest} is")
+        return length
 
     def blob(self, digest: Digest) -> bytes:
         """A small blob, whole and proven: at most `MOST` bytes."""
@@ -212,8 +214,8 @@ class Client:
         if not location and not url:
             raise shapes.odd(self.repository.place, "it does not say where the upload goes on")
         # `0-499` are the first 500 bytes. Before the first one registries say `0-0`, as after one byte.
-        end = answer.headers.get("Range", "").removeprefix("bytes=").rpartition("-")[2]
-        done = int(end) + 1 if end.isdigit() and int(end) else 0
+        end = shapes.whole(answer.headers.get("Range", "").removeprefix("bytes=").rpartition("-")[2])
+        done = end + 1 if end else 0
         return Upload(here(self.repository.registry, answer.url, location) if location else url, done)
 
     def _manifest(self, reference: str) -> str:

@@ -33,11 +33,18 @@ Scopes = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user's login at a registry. `realm` is the address of a token service elsewhere that may have it, too."""
+    """A user's login at a registry. `realm` is the address of a token service elsewhere that may have it, too; alone,
+    without the registry itself, if the login `is_for_realm`."""
 
     user: str
     password: str = field(repr=False)
     realm: str | None = None
+    is_for_realm: bool = False
+
+    def hearers(self, registry: str) -> frozenset[str]:
+        """The places that may hear it when this registry asks for it."""
+        own = () if self.is_for_realm else (place(registry),)
+        return frozenset((*own, *([place(self.realm)] if self.realm else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +114,8 @@ def for_realm(login: Login | None, registry: str, realm: str) -> Credentials:
     """
     if login is None:
         return Credentials()
-    trusted = {place(registry), *([place(login.realm)] if login.realm else ())}
     host = split(registry).netloc
-    if place(realm) not in trusted:
+    if place(realm) not in login.hearers(registry):
         raise NotAllowedError(
             f"{host} sends logins to {redact(realm)}, another server, which was not given yours",
             hint=f"if that is right: {command(host, realm)}",
@@ -119,9 +125,10 @@ def for_realm(login: Login | None, registry: str, realm: str) -> Credentials:
 
 
 def for_registry(login: Login | None, registry: str) -> Credentials:
-    """The credentials for a registry that asks for the password itself. Raises NotAllowedError without a login."""
+    """The credentials for a registry that asks for the password itself. Raises NotAllowedError without a login that it
+    may hear."""
     host = split(registry).netloc
-    if login is None:
+    if login is None or place(registry) not in login.hearers(registry):
         raise NotAllowedError(f"{host} asks for a login", hint=command(host), source=host)
     return _basic(login, registry, host)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, NotFoundError, ProtocolError
 from orchestrator.net.answers import Answer
 from orchestrator.oci.login import command
+
+_AGAIN = "send them again"
 
 
 def refusal(answer: Answer, host: str, name: str, what: str) -> GlmAriaError:
@@ -31,6 +33,8 @@ def refusal(answer: Answer, host: str, name: str, what: str) -> GlmAriaError:
         )
     if answer.status == 404:
         return NotFoundError(f"{name} has no {what!r} at {host}", source=host)
+    if code == "DIGEST_INVALID":
+        return IntegrityError(f"{host} says that what it got are not the bytes of {what}", hint=_AGAIN, source=host)
     return ProtocolError(f"{answer.place} answered HTTP {answer.status}{f' ({said})' if said else ''}", source=host)
 
 

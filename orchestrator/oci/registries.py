@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.core.registries import Repository
 from orchestrator.errors import NotAllowedError, ProtocolError
@@ -108,16 +108,16 @@ class Registries:
         return found is not None and found.has_login
 
     def login(self, url: str) -> Login | None:
-        """The user's login at the server of this address; that of who introduced it where the user has none."""
-        return login_at(self._logins(), url) or self._introduced.get(place(url))
+        """The user's login at the server of this address."""
+        return login_at(self._logins(), url)
 
     def issue_for(self, registry: str, issue: Issue) -> None:
         """Ask a registry with bearers that are made here: who issues its tokens needs no login."""
         self._issues[place(registry)] = issue
 
-    def introduce(self, registry: str, login: Login) -> None:
-        """Log in so at a registry that somebody named who may have this login: its `realm` is a service of theirs."""
-        self._introduced[place(registry)] = login
+    def introduce(self, registry: str, login: Login, realm: str) -> None:
+        """Log in so at a registry that a server named whose login this is: at its own token service, `realm`, alone."""
+        self._introduced[place(registry)] = replace(login, realm=realm, is_for_realm=True)
 
     def forget(self, repository: Repository) -> None:
         """Find out again what the registry demands of who reads the repository."""
@@ -137,7 +137,7 @@ class Registries:
         if place(answer.url) != place(registry):
             raise ProtocolError(f"{split(answer.url).netloc} asks for a login, and is not {host}", source=host)
         challenge = choose(parse_challenges(answer.headers.get("WWW-Authenticate", "")), registry)
-        login = self.login(registry)
+        login = self.login(registry) or self._introduced.get(place(registry))
         begun = self._clock()
         if challenge.scheme == "basic":
             admitted = _Pass(self.net.carrying(for_registry(login, registry)), begun + _LONGEST_LIFE, has_login=True)
@@ -163,5 +163,4 @@ class Registries:
             if not isinstance(token, str) or not token:
                 raise shapes.odd(host, "its token service sent no token")
             life = found.get("expires_in")
-            seconds = float(life) if type(life) is int and life > 0 else _USUAL_LIFE
-            return token, min(seconds, _LONGEST_LIFE)
+            return token, min(life, _LONGEST_LIFE) if type(life) is int and life > 0 else _USUAL_LIFE

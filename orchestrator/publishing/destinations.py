@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Protocol
 
 from orchestrator.core.files import Digest
-from orchestrator.errors import ConflictError
+from orchestrator.core.registries import is_tag
+from orchestrator.errors import ConflictError, NotAllowedError, UsageError
 from orchestrator.oci.attached import attach
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client, Upload
 from orchestrator.oci.uploads import RepositoryUploads
 from orchestrator.publishing.uploads import BlobTarget
+from orchestrator.registry.document import RightsDocument
+from orchestrator.registry.names import check_alias
 from orchestrator.registry.uploads import UploadState
 from orchestrator.registry.versions import Version
+from orchestrator.rights import Right
 from orchestrator.signatures.bundle import MEDIA_TYPE
 
 
@@ -40,6 +45,10 @@ class Destination(Protocol):
 
     def sign(self, digest: Digest, bundle: bytes) -> None:
         """Attach a signature to the version that was published, unless it is there."""
+
+    def check_alias(self, name: str) -> None:
+        """Refuse an alias before anything is sent: a name that none may have (UsageError), and one that the caller may
+        not move (NotAllowedError)."""
 
     def alias(self, name: str) -> tuple[str, ...]:
         """The digests for which an alias stands now: none, one, or those that sites do not agree on."""
@@ -81,6 +90,14 @@ class TagDestination:
         """See `Destination.sign`."""
         attach(self._client, self._client.manifest(str(digest)).descriptor, bundle, MEDIA_TYPE)
 
+    def check_alias(self, name: str) -> None:
+        """See `Destination.check_alias`. What the caller may do a registry tells to who does it."""
+        if not is_tag(name) or Version.of_tag(name):
+            raise UsageError(
+                f"{name!r} is no name for a tag that moves",
+                hint="letters, digits and . _ -, and not a whole version such as 1.2.3, which never changes",
+            )
+
     def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""
         found = self._client.head(name)
@@ -98,8 +115,11 @@ class TagDestination:
 class ModelServer(Protocol):
     """A registry of models, by its REST interface. Raises what its refusals stand for."""
 
-    def digest_of(self, model: str, wanted: str) -> str | None:
-        """The digest of a version; None when there is none."""
+    def rights(self, model: str) -> RightsDocument:
+        """The rights of who asks."""
+
+    def digest_of(self, model: str, version: str) -> str | None:
+        """The digest of this very version; None when there is none."""
 
     def present(self, model: str, alias: str) -> tuple[str, ...]:
         """The digests for which an alias stands."""
@@ -144,6 +164,18 @@ class ModelDestination:
     def sign(self, digest: Digest, bundle: bytes) -> None:  # noqa: ARG002 - a version never changes
         """See `Destination.sign`."""
         self._server.sign(self.name, self.version, bundle)
+
+    def check_alias(self, name: str) -> None:
+        """See `Destination.check_alias`."""
+        check_alias(name)
+        found = self._server.rights(self.name)
+        if Right.PROMOTE not in found.rights:
+            who = repr(found.who) if found.who else "who shows no token"
+            command = shlex.join(("glm-aria", "registry", "alias", f"{self.name}@{self.version}", name))
+            raise NotAllowedError(
+                f"{who} may not move an alias of {self.name}, which needs the right to promote; nothing was pushed",
+                hint=f"push it without --alias; who may promote moves it then: {command}",
+            )
 
     def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""

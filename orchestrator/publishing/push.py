@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.registries import commit_of
 from orchestrator.disk.file_stat import Identity
+from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FileProgress, Phase, Queued
 from orchestrator.oci.cards import CARD, license_of
 from orchestrator.oci.manifest import digest_of, render
@@ -98,10 +99,8 @@ class PushReport:
 
 @dataclass(slots=True)
 class HashedFiles:
-    """The digests of files that were read, by what identifies their content: for who pushes a folder again and again.
-
-    Thread-safe.
-    """
+    """The digests of the files of the last push, by what identifies their content: for who pushes a folder again and
+    again."""
 
     known: dict[tuple[str, Identity], ModelFile] = field(default_factory=dict)
 
@@ -117,8 +116,11 @@ def push(
     """Push a folder.
 
     Raises what `read_folder` does, ConflictError for a version that is another one already and for an alias that was
-    moved meanwhile, IntegrityError for a file that changes under way, Interrupted, and what the registry says.
+    moved meanwhile, IntegrityError for a file that changes under way, Interrupted, and what the registry says. An alias
+    that cannot be moved is refused before anything is sent; where it is refused after that, `details` say so.
     """
+    if request.alias:
+        destination.check_alias(request.alias)
     folder = read_folder(request.folder, request.include, request.exclude)
     expected = destination.alias(request.alias) if request.alias else ()
     present = destination.present()
@@ -141,7 +143,7 @@ def push(
             signed = {file.path: file.digest for file in files}
             destination.sign(digest, sign(destination.name, signed, request.key))
         if request.alias and expected != (str(digest),):
-            destination.move(request.alias, digest, expected)
+            _move(destination, request.alias, digest, expected)
     return PushReport(
         destination.name,
         destination.version,
@@ -154,6 +156,14 @@ def push(
     )
 
 
+def _move(destination: Destination, alias: str, digest: Digest, expected: tuple[str, ...]) -> None:
+    try:
+        destination.move(alias, digest, expected)
+    except GlmAriaError as error:
+        error.details += (f"{destination.name}@{destination.version} was pushed; the alias {alias!r} was not moved",)
+        raise
+
+
 def _hashed(folder: ModelFolder, hashed: HashedFiles, emit: Emit, stop: Stop) -> tuple[ModelFile, ...]:
     unknown = [file for file in folder.files if (file.path, file.identity) not in hashed.known]
     emit(Queued(len(unknown), sum(file.size for file in unknown), "hash"))
@@ -161,9 +171,10 @@ def _hashed(folder: ModelFolder, hashed: HashedFiles, emit: Emit, stop: Stop) ->
     with Pool(_AT_ONCE, "hash") as pool:
         reads = {file: pool.submit(_read, file, emit, stop, with_git=with_git) for file in unknown}
         _ended(reads.values())
-    for file, read in reads.items():
-        hashed.known[file.path, file.identity] = read.result()
-    return tuple(hashed.known[file.path, file.identity] for file in folder.files)
+    read = {(file.path, file.identity): step.result() for file, step in reads.items()}
+    now = [(file.path, file.identity) for file in folder.files]
+    hashed.known = {key: read.get(key) or hashed.known[key] for key in now}
+    return tuple(hashed.known.values())
 
 
 def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFile:
@@ -190,13 +201,15 @@ def _read(file: LocalFile, emit: Emit, stop: Stop, *, with_git: bool) -> ModelFi
 
 
 def _facts(destination: Destination, folder: ModelFolder) -> ModelFacts:
-    by_path = {file.path: file.place for file in folder.files}
+    by_path = {file.path: file for file in folder.files}
     card, config = by_path.get(CARD), by_path.get("config.json")
     license_name, listed = None, None
     with suppress(OSError):
-        license_name = license_of(read_small(card, RECORD_BYTES).decode("utf-8", "replace")) if card else None
+        license_name = license_of(read_small(card.place, RECORD_BYTES).decode("utf-8", "replace")) if card else None
     with suppress(OSError, ValueError, RecursionError):
-        listed = json.loads(read_small(config, SETTINGS_BYTES)) if config else None
+        listed = json.loads(read_small(config.place, SETTINGS_BYTES)) if config else None
+    for file in filter(None, (card, config)):
+        file.refuse_change()  # what is said of a version has to stand in its files
     facts: dict[str, Any] | None = listed if isinstance(listed, dict) else None
     return ModelFacts(destination.name, destination.version, folder.origin, license_name, facts)
 
@@ -241,6 +254,8 @@ def _told(emit: Emit) -> Callable[[Content, int], None]:
     done: Counter[Digest] = Counter()
 
     def on_bytes(content: Content, count: int) -> None:
+        if content.file is None:
+            return  # no file of the user's
         done[content.digest] += count
         emit(FileProgress(content.digest, content.name, Phase.FETCHING, done[content.digest], content.size))
 

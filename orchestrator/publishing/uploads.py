@@ -16,7 +16,9 @@ from typing import Protocol
 from orchestrator.core.exponential import backoff
 from orchestrator.core.files import Digest
 from orchestrator.errors import (
+    ConflictError,
     GlmAriaError,
+    IntegrityError,
     Interrupted,
     NotFoundError,
     ProtocolError,
@@ -33,7 +35,7 @@ from orchestrator.system.signals import Stop
 _LEAST, _MOST = 1 << 20, MOST_CHUNK
 _PARTS = 256
 ATTEMPTS = 8
-"""Times in a row that an upload is taken up again without another byte that arrives."""
+"""Times in a row that a blob is taken up without a byte that the target never had."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
 _BROKEN = (SourcesDownError, TemporaryError)
 
@@ -116,47 +118,51 @@ class BlobUploads:
 
         Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what a target does.
         """
-        donor = self._target.take_over(content.digest)
-        return Brought(mounted=donor) if donor else self._sent(content, self._opened(content))
-
-    def _opened(self, content: Content) -> Upload:
-        upload = self._target.open(content.digest)
-        if upload.done > content.size:
-            raise ProtocolError(f"the upload of {content.name!r} has more bytes than the file", file=content.name)
-        return upload
-
-    def _sent(self, content: Content, upload: Upload) -> Brought:
-        sent = failures = 0
-        if upload.done:
-            self._on_bytes(content, upload.done)
+        run = _Run(content)
         while True:
             try:
-                while upload.done < content.size:
-                    before = upload.done
-                    upload = self._send_chunk(content, upload)
-                    sent += upload.done - before
-                    failures = 0
-                self._target.finish(content.digest, upload)
-                break
-            except _BROKEN:
-                failures += 1
-                if failures == ATTEMPTS:
-                    raise
-                self._stop.wait(backoff(failures, _FIRST_WAIT, _LONGEST_WAIT, random.random()))  # noqa: S311 - no secret
-                if upload.done == content.size and self.has(content.digest):
-                    break  # only the last answer was lost
-                upload = self._again(content, upload)
+                return self._tried(run)
+            except (*_BROKEN, ConflictError) as error:
+                run.failures += 1
+                if run.failures == ATTEMPTS:
+                    raise _given_up(content, error) from error
+                run.broken = error
+                self._stop.wait(backoff(run.failures, _FIRST_WAIT, _LONGEST_WAIT, random.random()))  # noqa: S311 - no secret
             except GlmAriaError:
                 # The registry hashed other bytes than were hashed here.
                 if content.file is not None:
                     content.file.refuse_change()
                 raise
-        return Brought(sent)
+
+    def _tried(self, run: _Run) -> Brought:
+        """Take the blob over, or send what the target lacks of it. Any step may break; then all begin again."""
+        digest = run.content.digest
+        self._heed_stop()
+        if run.broken is not None and self._target.has(digest):
+            return Brought(run.sent)  # only the last answer was lost, or somebody else sent it
+        if donor := self._target.take_over(digest):
+            return Brought(run.sent, donor)
+        upload = self._target.open(digest)
+        if upload.done > run.content.size:
+            raise ProtocolError(
+                f"the upload of {run.content.name!r} has more bytes than the file", file=run.content.name
+            )
+        if isinstance(run.broken, ConflictError) and run.is_whole and upload.done < run.content.size:
+            run.refuse(run.broken)
+        if upload.done != run.done:
+            self._on_bytes(run.content, upload.done - run.done)
+        run.reached(upload)
+        while upload.done < run.content.size:
+            before = upload.done
+            upload = self._send_chunk(run.content, upload)
+            run.sent += upload.done - before
+            run.reached(upload)
+        self._target.finish(digest, upload)
+        return Brought(run.sent)
 
     def _send_chunk(self, content: Content, upload: Upload) -> Upload:
         """Send the next chunk. An upload that the registry does not know any more is one that broke."""
-        if self._stop.is_set():
-            raise Interrupted(self._stop.signal_number)
+        self._heed_stop()
         chunk = content.read(upload.done, min(self._chunk, content.size - upload.done))
         try:
             upload = self._target.send(content.digest, upload, chunk)
@@ -165,11 +171,47 @@ class BlobUploads:
         self._on_bytes(content, len(chunk))
         return upload
 
-    def _again(self, content: Content, broken: Upload) -> Upload:
-        """The upload as the target has it now; from the start if it was dropped."""
-        try:
-            upload = self._opened(content)
-        except _BROKEN:
-            return broken
-        self._on_bytes(content, upload.done - broken.done)
-        return upload
+    def _heed_stop(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted(self._stop.signal_number)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A blob that is brought: the bytes that were `sent`, those that the target had when it was last heard (`done`),
+    the most that it ever had, and the failures since that grew. `was_refused`: it had all, and dropped it."""
+
+    content: Content
+    sent: int = 0
+    done: int = 0
+    most: int = 0
+    failures: int = 0
+    broken: GlmAriaError | None = None
+    was_refused: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """True when the target had all bytes."""
+        return self.done == self.content.size
+
+    def reached(self, upload: Upload) -> None:
+        """Note how much the target has. Bytes that it lost and got again are no progress."""
+        self.done = upload.done
+        if self.done > self.most:
+            self.most, self.failures = self.done, 0
+
+    def refuse(self, error: GlmAriaError) -> None:
+        """Note that the target took what it had for other bytes. It is sent once more, no more than that."""
+        if self.was_refused:
+            raise IntegrityError(error.message, hint="run it again", file=self.content.name)
+        self.was_refused = True
+
+
+def _given_up(content: Content, error: GlmAriaError) -> GlmAriaError:
+    if isinstance(error, ConflictError):
+        return TemporaryError(
+            f"another push sends {content.name!r} at the same time, and nothing of it arrives",
+            hint="run it again once that one has ended",
+            file=content.name,
+        )
+    return error

@@ -34,6 +34,7 @@ from orchestrator.folders.single_file import is_there, place_single
 from orchestrator.mirrors.ranges import ask_for_range
 from orchestrator.mirrors.small_files import FileRange, open_body
 from orchestrator.mirrors.sources import Sources
+from orchestrator.net import shapes
 from orchestrator.net.session import Net
 from orchestrator.net.statuses import Then, meaning
 from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
@@ -153,10 +154,10 @@ def _size(url: str, shown: str, net: Net) -> int:
         row = meaning(stream.status)
         if row.then is not Then.TAKE:
             raise row.error(f"{shown} answered HTTP {stream.status}")
-        announced = stream.headers.get("Content-Length", "")
-    if not announced.isdecimal():
+        announced = shapes.whole(stream.headers.get("Content-Length", ""))
+    if announced is None:
         raise ProtocolError(f"{shown} announces no size", hint="fetch it with curl, then check it with sha256sum")
-    return int(announced)
+    return announced
 
 
 def _job(file: RepoFile) -> Job:

@@ -102,6 +102,15 @@ class ResolvedDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class RightsDocument:
+    """All that the caller may do with a model, whether there is one or not; `who` is empty without a token."""
+
+    name: str
+    who: str
+    rights: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedDocument:
     """A version that was published, or (`is_new` false) was there already as the same."""
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_MOST = 2**53
+"""Beyond lie NaN and the infinities, what no clock and no disk has, and what JSON cannot say exactly."""
 
 
 def read(kind: type[T], value: object) -> T:
@@ -36,8 +38,8 @@ def _read(kind: Any, value: object, where: str) -> object:
         return cast(type, kind)(**{name: _read(hint, value[name], name) for name, hint in hints.items()})
     if issubclass(kind, StrEnum):
         return kind(str(value))
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind and not (kind is float and type(value) is int):
         raise ValueError(f"{where} is no {kind.__name__}")
-    return value
+    if kind in (int, float) and not -_MOST <= cast(float, value) <= _MOST:
+        raise ValueError(f"{where} is out of all bounds")
+    return float(cast(float, value)) if kind is float else value

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 from orchestrator.core.registries import Repository
-from orchestrator.errors import ConflictError, ProtocolError
+from orchestrator.errors import ConflictError, IntegrityError
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client
 from orchestrator.oci.manifest import digest_of
@@ -71,7 +71,7 @@ class VersionUploads:
                 return
             try:
                 uploads.finish(digest, uploads.open(digest))
-            except ProtocolError as error:  # the registry has dropped it
+            except IntegrityError as error:  # the registry has dropped it
                 raise ConflictError(f"what was sent are not the bytes of {digest}", hint="send them again") from error
 
     def put(self, who: str, model: RepoId, manifest: bytes, media_type: str) -> str:

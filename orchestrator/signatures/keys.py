@@ -23,7 +23,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "secp521r1": hashes.SHA512(),
 }
 """The curves that sigstore's specification of bundles has, each with the hash that goes with it."""
-_MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out model.key"
+_MAKE = "a new one: openssl ecparam -name prime256v1 -genkey -noout -out new.key"
 _PUBLIC = "openssl ec -in model.key -pubout -out model.pub"
 
 
@@ -92,6 +92,8 @@ def private_key(body: bytes, name: str) -> PrivateKey:
             hint=f"hand it over decrypted, without a file: --sign <(openssl ec -in {name})",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
+        if b"PUBLIC KEY" in body:
+            raise ConfigError(f"{name} holds a public key, which verifies", hint="sign with the private one") from error
         raise ConfigError(f"{name} holds no private key in PEM", hint=_MAKE) from error
     if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name not in _HASHES:
         raise _other_kind(name)

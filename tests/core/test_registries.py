@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.files import Digest
-from orchestrator.core.registries import Repository, commit_of, is_tag, parse_repository, scheme_of
+from orchestrator.core.registries import Repository, Site, commit_of, is_tag, parse_repository, scheme_of
 from orchestrator.errors import UsageError
 
 HEX = "0123456789abcdef" * 4
@@ -30,6 +30,13 @@ def test_a_name_is_taken_apart(scheme: str, text: str, registry: str, name: str,
     assert scheme_of(registry) == scheme
     assert repository.url == f"{registry}/v2/{name}"
     assert parse_repository(*str(repository).split("://")) == (repository, None)
+
+
+@pytest.mark.parametrize("host", ["registry.example", "v2.registry.example", "v2", "x.v2:5000", "[::1]:5000"])
+@pytest.mark.parametrize("prefix", ["", "/more", "/v2", "/v2/more"])
+def test_a_site_is_known_by_its_address(host: str, prefix: str) -> None:
+    site = Site(f"https://{host}", prefix)
+    assert Site.at(site.url) == site
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,35 @@ def test_a_manifest_that_does_not_end_is_refused(make_client: MakeClient, *, pac
         make_client(server.url).manifest("1")
 
 
+@pytest.mark.parametrize("number", ["\xb2", "9" * 5000, "+1", "x", ""])
+def test_numbers_that_are_none_are_told_of_or_passed_over(make_client: MakeClient, number: str) -> None:
+    digest = Digest.parse(sha256(b"x"))
+
+    def odd(request: Seen) -> Answered:
+        if request.method == "HEAD":
+            return Answered(200, b"", {"Content-Length": number})
+        return Answered(202, b"", {"Location": "/u", "Range": f"0-{number}"})
+
+    with SmallServer(odd) as server:
+        client = make_client(server.url)
+        with pytest.raises(ProtocolError):
+            client.blob_size(digest)
+        assert client.begin().done == 0
+
+
+@pytest.mark.parametrize("life", [10**400, -1, 0, "1", 1e300, None])
+def test_a_token_with_an_odd_life_is_used(make_client: MakeClient, life: object) -> None:
+    def issuing(request: Seen) -> Answered:
+        if request.path == "/token":
+            return Answered(200, json.dumps({"token": "t", "expires_in": life}).encode())
+        if request.authorization:
+            return Answered(404)
+        return Answered(401, b"", {"WWW-Authenticate": 'Bearer realm="/token",service="x"'})
+
+    with SmallServer(issuing) as server:
+        assert make_client(server.url).head("1") is None
+
+
 def test_a_busy_registry_is_asked_again_when_it_says(make_client: MakeClient, waits: list[float]) -> None:
     answers = [Answered(429, b"", {"Retry-After": "7"}), Answered(200, text(model_pack({})))]
     with SmallServer(lambda _: answers.pop(0)) as server:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.files import Algorithm, Digest
-from orchestrator.errors import ConflictError, IntegrityError, Interrupted
+from orchestrator.errors import ConflictError, IntegrityError, Interrupted, UsageError
 from orchestrator.events import Event, FileProgress, Phase
 from orchestrator.publishing.destinations import TagDestination
 from orchestrator.publishing.push import BlobFate, HashedFiles, PushRequest, push
@@ -91,6 +91,44 @@ def test_an_alias_moves_once_the_version_is_there(pusher: Pusher, folder: Path) 
     write(folder, {"config.json": b"{}"})
     second = pusher.push(folder, "1.0.1", alias="staging")
     assert pusher.client.head("staging") == second.digest != first.digest
+
+
+@pytest.mark.parametrize("alias", ["1.0.0", "2.0.0-rc.1", "1.0.0_gguf", "a/b", ".."])
+def test_an_alias_is_no_version_and_a_tag(pusher: Pusher, folder: Path, alias: str) -> None:
+    first = pusher.push(folder)
+    write(folder, {"config.json": b"{}"})
+    with pytest.raises(UsageError):
+        pusher.push(folder, "1.0.1", alias=alias)
+    assert pusher.client.tags() == ("1.0.0",)
+    assert pusher.client.head("1.0.0") == first.digest
+
+
+def test_an_alias_that_somebody_else_moved_is_told_with_the_version_that_is_there(pusher: Pusher, folder: Path) -> None:
+    first = pusher.push(folder)
+
+    def move(event: Event) -> None:
+        if isinstance(event, FileProgress) and event.phase is Phase.FETCHING:
+            pusher.client.tag("prod", str(first.digest))
+
+    write(folder, {"config.json": b"{}"})
+    with pytest.raises(ConflictError) as caught:
+        pusher.push(folder, "1.1.0", alias="prod", emit=move)
+    assert "1.1.0 was pushed" in caught.value.details[-1]
+    assert set(pusher.client.tags()) == {"1.0.0", "1.1.0", "prod"}
+    assert pusher.client.head("prod") == first.digest
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json"])
+def test_what_a_version_says_of_itself_stands_in_its_files(pusher: Pusher, folder: Path, name: str) -> None:
+    """A card that is saved right behind its hash would be told of, and not be there."""
+
+    def change(event: Event) -> None:
+        if isinstance(event, FileProgress) and event.phase is Phase.DONE and event.name == name:
+            write(folder, {name: b"---\nlicense: mit\n---\n"})
+
+    with pytest.raises(IntegrityError, match="was changed"):
+        pusher.push(folder, emit=change)
+    assert pusher.client.tags() == ()
 
 
 def test_a_stopped_push_goes_on_where_it_was(pusher: Pusher, folder: Path) -> None:

@@ -14,6 +14,7 @@ from orchestrator.core.refs import Ref
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.request import Item
+from orchestrator.net import shapes
 from orchestrator.net.answers import Stream
 from orchestrator.net.server_events import MEDIA_TYPE, ServerEvent, events_in
 from orchestrator.net.session import Net
@@ -99,6 +100,9 @@ class RegistryNews:
                             "looked at in intervals",
                         )
                     )
+            except BaseException:
+                self._is_heard = False  # the watch looks in intervals again
+                raise
             self._stop.wait(backoff(max(1, failures), _FIRST_WAIT, _LONGEST_WAIT, self._roll()))
 
     def _listen(self) -> None:
@@ -125,7 +129,8 @@ class RegistryNews:
             else:
                 entry = _entry(event.data)
                 self._moved |= {item for item in self._items if concerns(entry, item.ref)}
-            self._last = event.id
+            # It is sent back as a header.
+            self._last = event.id if shapes.whole(event.id) is not None else None
 
 
 def may_move(ref: Ref) -> bool:

@@ -68,7 +68,7 @@ class _ModelVersions:
         with contextlib.suppress(NotFoundError):
             if isinstance(self.target, VersionTarget):
                 found = RegistryServices(self.settings).versions(self.target.model).versions
-                return tuple(Version.parse(one.version) for one in found)
+                return tuple(filter(None, (Version.of_tag(one.version) for one in found)))
             with _client(self.settings, self.target, self.stop) as client:
                 return tuple(filter(None, map(Version.of_tag, client.tags())))
         return ()

@@ -6,7 +6,8 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from orchestrator.app.commanding import find_server
@@ -37,6 +38,7 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    RightsDocument,
     SignedDocument,
     TrailDocument,
     TrailEntry,
@@ -110,6 +112,8 @@ class RegistryServices:
         path = f"/{model}/events" if model else "/events"
         found: list[TrailEntry] = []
         while page := self._get(TrailDocument, path, {"after": str(after)}).events:
+            if any(one >= next_one for one, next_one in pairwise((after, *(entry.number for entry in page)))):
+                raise ProtocolError("the registry tells changes that are not in order", source=self._server()[0])
             found += page
             after = page[-1].number
         return TrailDocument(tuple(found))
@@ -127,12 +131,17 @@ class RegistryServices:
         path = f"/{model}/aliases/{quote(alias, safe='')}"
         return self._ask(ResolvedDocument, "PUT", path, headers=_if(expected), body={"version": wanted})
 
-    def digest_of(self, model: str, wanted: str) -> str | None:
-        """The digest of a version; None when there is none."""
+    def rights(self, model: str) -> RightsDocument:
+        """The rights of who asks."""
+        return self._get(RightsDocument, f"/{model}/rights")
+
+    def digest_of(self, model: str, version: str) -> str | None:
+        """The digest of this very version; None when there is none."""
         try:
-            return self.resolve(model, wanted).digest
+            found = self.versions(model).versions
         except NotFoundError:
             return None
+        return next((one.digest for one in found if one.version == version), None)
 
     def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
         """Make a manifest of uploaded blobs a version."""
@@ -190,8 +199,8 @@ class RegistryServices:
         if answer.status not in (200, 201):
             raise _refusal(answer, base)
         try:
-            return read(kind, json.loads(answer.body))
-        except (ValueError, RecursionError) as error:
+            return read(kind, answer.json)
+        except ValueError as error:
             raise ProtocolError(f"{base} does not answer as a registry does: {error}", source=base) from error
 
     def _opened(self) -> Net:
@@ -227,11 +236,10 @@ def _if(expected: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refusal(answer: Answer, base: str) -> GlmAriaError:
-    said: Any = None
     try:
-        said = json.loads(answer.body)
+        said = answer.json
         message, hint, details = str(said["error"]), said.get("hint"), tuple(map(str, said.get("details", ())))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ProtocolError, KeyError, TypeError, AttributeError):
         return ProtocolError(
             f"{base} answered HTTP {answer.status}", hint="is it a registry: glm-aria serve --registry?"
         )

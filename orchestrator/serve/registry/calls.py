@@ -21,6 +21,7 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    RightsDocument,
     SignedDocument,
     TrailDocument,
     TrailEntry,
@@ -29,7 +30,7 @@ from orchestrator.registry.document import (
 )
 from orchestrator.registry.names import is_digest, model_named
 from orchestrator.registry.versions import Version
-from orchestrator.rights import Subject
+from orchestrator.rights import Right, Subject
 
 _MOST_EVENTS = 1000
 
@@ -99,6 +100,7 @@ class Calls:
             "models": self.models,
             "events": self.events,
             "versions": self.versions,
+            "rights": self.rights,
             "publish": self.publish,
             "sign": self.sign,
             "uploads": self.uploads,
@@ -123,6 +125,11 @@ class Calls:
     def versions(self, asked: RegistryCall) -> GivenDocument:
         """The versions and aliases of a model."""
         return GivenDocument(ModelVersionsDocument.of(asked.model, self._registry.ledger(asked.who, asked.model)))
+
+    def rights(self, asked: RegistryCall) -> GivenDocument:
+        """The rights of who asks."""
+        may = tuple(right for right in Right if asked.who.may(right, asked.model))
+        return GivenDocument(RightsDocument(asked.model.name, asked.who.name, may))
 
     def publish(self, asked: RegistryCall) -> GivenDocument:
         """Publish a version."""

@@ -44,6 +44,7 @@ _HTML = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
 }
+_UNKNOWN = "this server does not know the token or password that was shown"
 _MOST_BODY = 64 << 10
 _TAG = re.compile(r'\s*"(sha256:[0-9a-f]{64})"\s*')
 _STATUSES: Mapping[type[GlmAriaError], int] = {UsageError: 400, NotFoundError: 404, GateError: 422}
@@ -75,6 +76,9 @@ class RegistryFace:
 
     async def reply(self, request: Request, caller: Caller, answer: Answering) -> None:
         """See Face."""
+        if request.headers.get("authorization") and not caller.name and not caller.is_admin:
+            # An empty list would tell who has a wrong login that there is nothing.
+            raise Refused(401, _UNKNOWN, headers={"WWW-Authenticate": "Bearer"})
         match request.raw_path:
             case b"/registry/token":
                 await self._token(request, caller, answer)

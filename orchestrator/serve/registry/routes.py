@@ -18,6 +18,7 @@ from orchestrator.registry.document import (
     PublishedDocument,
     RemovedAliasDocument,
     ResolvedDocument,
+    RightsDocument,
     SignedDocument,
     TrailDocument,
     UploadDocument,
@@ -80,6 +81,7 @@ ROUTES = (
     RestRoute(
         "GET", _MODEL + "/versions", "versions", "List versions, newest first, and aliases", ModelVersionsDocument
     ),
+    RestRoute("GET", _MODEL + "/rights", "rights", "Tell what you may do with a model", RightsDocument),
     RestRoute(
         *("PUT", _MODEL + "/versions/{version}", "publish"),
         *("Publish what you uploaded as a version, which never changes after that", PublishedDocument),

@@ -127,8 +127,8 @@ def test_answers_are_what_the_openapi_document_says(house: RegistryHouse) -> Non
             answer = house.call(who, "GET", filled + queries.get(path.rpartition("/")[2], ""))
             assert answer.status == 200, path
             check(answer, operations["get"], "200")
-            # Who may read nothing gets an empty list of what is not of one model.
-            if "{" in path:
+            # Who may read nothing gets an empty list of what is not of one model, and of rights.
+            if "{" in path and not path.endswith("/rights"):
                 check(house.call("", "GET", filled), operations["get"], "401")
     page = house.ask("", "GET", "/registry/v1/")
     assert page.status == 200
@@ -182,3 +182,28 @@ def test_commands_show_the_login_of_who_asks(house: RegistryHouse) -> None:
     house.machine.run("registry", "login", place, stdin=house.tokens["reader"]).ended(0)
     assert house.machine.run("registry", "show", MODEL, env=settings).ended(0).out
     house.machine.run("registry", "logout", place).ended(0)
+
+
+def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse) -> None:
+    """Neither by the server of models nor by the registry that believes its tokens."""
+    settings = {"GLM_ARIA_REGISTRY": house.server.url, "GLM_ARIA_REGISTRY_TOKEN": "garbage"}
+    place, realm = house.server.url.removeprefix("http://"), f"{house.server.url}/registry/token"
+    for wrong in ("garbage", "gla_" + "0" * 43):
+        for words in ((place,), (house.below.host, "--realm", realm)):
+            house.machine.run("registry", "login", *words, stdin=f"{wrong}\n").ended(77)
+    house.machine.run("registry", "login", place, "-u", "a:b", stdin="x\n").ended(2)
+    assert house.machine.run("registry", "logout", place).ended(66)
+    assert house.machine.run("registry", "ls", env=settings).ended(77)
+    told = house.machine.run("registry", "login", house.below.host, "--realm", realm, stdin=house.tokens["reader"])
+    assert told.ended(0)
+    house.machine.run("registry", "logout", house.below.host).ended(0)
+    for path in ("/registry/v1/models", f"/registry/token?service={house.below.host}"):
+        assert house.ask("garbage", "GET", path).status == 401
+        assert house.ask("garbage", "GET", path, login="x").status == 401
+        assert house.ask("", "GET", path).status == 200
+
+
+def test_everybody_is_told_what_they_may_do(house: RegistryHouse) -> None:
+    for who, rights in (("reader", ["read"]), ("publisher", ["read", "fetch", "publish"]), ("", [])):
+        found = house.call(who, "GET", f"/{MODEL}/rights")
+        assert (found.status, found.value) == (200, {"name": MODEL, "who": who, "rights": rights})

@@ -114,10 +114,26 @@ def test_a_version_stays_what_it_is_and_an_alias_needs_the_right(house: Registry
     for who in ("rob", "carol"):
         assert house.machine.run("push", str(folder), "reg://team/kept:1.0.1", env=environment(house, who)).code == 77
     assert house.machine.run("push", str(folder), "reg://other/kept:1.0.0", env=alice).code == 77
-    moved = house.machine.run("push", str(folder), "reg://team/kept:1.0.1", "--alias", "prod", "--json", env=alice)
-    assert moved.ended(77).error["code"] == "not-allowed"
-    found = house.call("rob", "GET", "/team/kept/resolve?range=1.0.0").value
-    assert found["digest"] == first.document["data"]["digest"]
+    for alias, code in (("prod", 77), ("1.x", 2), ("1.0.0", 2), ("a/b", 2)):
+        for more in ((), ("--dry-run",)):
+            words = ("push", str(folder), "reg://team/kept:1.0.1", "--alias", alias, *more)
+            house.machine.run(*words, env=alice).ended(code)
+    (found,) = house.call("rob", "GET", "/team/kept/versions").value["versions"]
+    assert (found["version"], found["digest"]) == ("1.0.0", first.document["data"]["digest"])
+
+
+def test_a_build_is_a_version_of_its_own(house: RegistryHouse, folder: Path) -> None:
+    alice = environment(house, "alice")
+    pushed: dict[str, str] = {}
+    for version in ("1.0.0", "1.0.0+gguf"):
+        written(folder, {"which.txt": version.encode()})
+        for was_there in (False, True):
+            words = ("push", str(folder), f"reg://team/built:{version}", "--json")
+            data = house.machine.run(*words, env=alice).ended(0).document["data"]
+            assert data["was_there"] is was_there
+        pushed[version] = data["digest"]
+    found = house.call("rob", "GET", "/team/built/versions").value["versions"]
+    assert {one["version"]: one["digest"] for one in found} == pushed
 
 
 def test_a_push_that_is_killed_at_half_costs_a_tenth_at_most(house: RegistryHouse, tmp_path: Path) -> None:

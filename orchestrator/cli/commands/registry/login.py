@@ -56,8 +56,11 @@ def login(options: LoginOptions) -> int:
 
     settings = shared.settings(options)
     password = _password(options)
-    file = log_in(settings, options.host, Login(options.user, password, options.realm))
-    terminal.say(printable(f"logged in at {options.host} as {options.user}; kept in {file}"))
+    kept = log_in(settings, options.host, Login(options.user, password, options.realm))
+    if kept.was_tried:
+        terminal.say(printable(f"logged in at {options.host} as {kept.name}; kept in {kept.file}"))
+    else:
+        terminal.say(printable(f"{options.host} asks for no login, so yours was not tried; kept in {kept.file}"))
     return 0
 
 

@@ -1,0 +1,85 @@
+"""A registry of models as a catalog: what it names, and who hears the login that is for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from orchestrator.catalogs.interface import Catalog
+from orchestrator.catalogs.oci import OciCatalog
+from orchestrator.catalogs.registry import RegistryCatalog
+from orchestrator.core.dialects import OCI, REGISTRY
+from orchestrator.core.refs import Ref, parse_ref
+from orchestrator.core.sources import Source
+from orchestrator.errors import GlmAriaError, NotAllowedError
+from orchestrator.net.session import Net
+from orchestrator.oci.login import Login
+from orchestrator.oci.registries import Registries
+from tests.oci.manifests import model_pack, sha256, text
+from tests.servers.registry import Answered, Seen, SmallServer
+
+CANARY = "canary-of-the-server-of-models"
+BODY = text(model_pack({"config.json": b"{}"}))
+
+
+def heard(server: SmallServer) -> set[str | None]:
+    return {request.authorization for request in server.seen}
+
+
+@pytest.mark.parametrize("challenge", ["Basic", "on itself", "elsewhere", "on the server of models"])
+def test_the_login_at_a_server_of_models_goes_to_no_registry_that_it_names(challenge: str) -> None:
+    def elsewhere(_: Seen) -> Answered:
+        return Answered(200, b'{"token": "t"}')
+
+    def blobs(request: Seen) -> Answered:
+        if request.authorization == "Bearer of-the-service":
+            return Answered(200, BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+        realms = {"on itself": "/token", "elsewhere": f"{third.url}/token"}
+        realm = realms.get(challenge, f"{models.url}/registry/token")
+        wanted = "Basic realm=x" if challenge == "Basic" else f'Bearer realm="{realm}",service="s"'
+        return Answered(401, b"", {"WWW-Authenticate": wanted})
+
+    def server_of_models(request: Seen) -> Answered:
+        if request.path == "/registry/token":
+            return Answered(200, b'{"token": "of-the-service"}')
+        named = {"digest": sha256(BODY), "repository": f"{registry.url}/team/model"}
+        return Answered(200, json.dumps(named).encode())
+
+    third, registry, models = SmallServer(elsewhere), SmallServer(blobs), SmallServer(server_of_models)
+    with ExitStack() as stack:
+        for server in (third, registry, models):
+            stack.enter_context(server)
+        net = stack.enter_context(Net(sleep=lambda _: None))
+        registries = Registries(net, lambda: {models.host: Login("token", CANARY)})
+
+        def follow(target: Ref) -> Catalog:
+            assert target.site is not None
+            return OciCatalog(Source("oci", target.site.url, OCI), registries)
+
+        catalog = RegistryCatalog(Source("registry", models.url, REGISTRY), net, registries, follow)
+        asked: Callable[[], object] = lambda: catalog.revision(parse_ref("reg://team/model@prod"))  # noqa: E731
+        if challenge == "on the server of models":
+            asked()
+            assert heard(registry) == {None, "Bearer of-the-service"}
+        else:
+            with pytest.raises(NotAllowedError):
+                asked()
+            assert heard(registry) == {None}
+        assert third.seen == []
+        assert all(heard(models))
+        # Nor does what asks other servers for models take it for the user's login there.
+        assert registries.login(registry.url) is None
+
+
+@pytest.mark.parametrize("digest", [0, "sha256:x", "\x1b[2J"])
+def test_what_is_no_answer_is_an_error_of_ours(digest: object) -> None:
+    answer = json.dumps({"digest": digest, "repository": "https://r.example/team/model"}).encode()
+    with SmallServer(lambda _: Answered(200, answer)) as server, Net(sleep=lambda _: None) as net:
+        source = Source("registry", server.url, REGISTRY)
+        catalog = RegistryCatalog(source, net, Registries(net), lambda _: pytest.fail("nothing is to be followed"))
+        with pytest.raises(GlmAriaError) as caught:
+            catalog.revision(parse_ref("reg://team/model@prod"))
+        assert caught.value.source == "registry"
