@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from orchestrator.disk.atomic import write_file
 from orchestrator.errors import GlmAriaError
+from orchestrator.lists.json_text import parse_json
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, GlmAriaError)
@@ -35,7 +36,7 @@ def load_state(path: Path, *, judge: Callable[[os.stat_result], None] | None = N
     `judge` does for the stat of the file."""
     # Of a large one no second copy is kept while it is parsed.
     text = read_small(path, RECORD_BYTES, judge=judge).decode()
-    data = json.loads(text)
+    data = parse_json(text, has_nan=True)
     if data["version"] != _VERSION:
         raise ValueError("of another version")
     return dict(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from requests.utils import parse_header_links
 from urllib3.response import BaseHTTPResponse
 
 from orchestrator.errors import ProtocolError, TemporaryError
+from orchestrator.lists.json_text import parse_json
 from orchestrator.net.addresses import redact, split
 from orchestrator.net.failures import FOREIGN, translate
 
@@ -66,8 +66,8 @@ class Answer:
         if sum(map(self.body.count, (b",", b"[", b"{"))) > self.limits.values:
             raise ProtocolError(f"{self.place} answered with over {self.limits.values} values", source=self.host)
         try:
-            value = json.loads(self.body, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(self.body)
+        except ValueError as error:
             raise ProtocolError(
                 f"{self.place} did not answer with JSON",
                 hint="a login page of the network, or a proxy, may have answered instead",
@@ -163,10 +163,6 @@ def too_slow(url: str) -> TemporaryError:
         hint="run the same command again; arrived bytes are kept",
         source=split(url).netloc,
     )
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _is_shallow(value: object, depth: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.core.files import MAX_FILES, Algorithm, Digest, RepoFile
 from orchestrator.errors import NotFoundError, ProtocolError
+from orchestrator.lists.json_text import parse_folded_json
 from orchestrator.net import shapes
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -43,6 +44,11 @@ _ARCHIVE = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\..*\.tar(?:\+\w+)?
 # What BuildKit puts beside an image in its index.
 _ATTACHED = "vnd.docker.reference.type"
 _SHOWN = 200
+_KEYS = (
+    *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
+    *("digest", "size", "urls", "data", "platform"),
+)
+"""The keys of the specification. docker, skopeo and oras, which are in Go, read them in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +105,9 @@ def digest_of(body: bytes) -> Digest:
 def parse(body: bytes, media_type: str, site: str) -> Manifest | Index:
     """Read what `site` sent as a manifest, with the `Content-Type` it came with. Raises ProtocolError, UnsafeError."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise shapes.odd(site, "the manifest is not JSON") from error
+        value = parse_folded_json(body, _KEYS)
+    except ValueError as error:
+        raise shapes.odd(site, f"the manifest is no JSON with one meaning ({str(error)[:_SHOWN]})") from error
     found = shapes.mapping(value, site, "the manifest")
     said = found.get("mediaType", media_type.partition(";")[0].strip())
     if said in INDEXES:

@@ -3,7 +3,6 @@ alias. Nothing can be seen under the version before all of it is there."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
@@ -18,6 +17,7 @@ from orchestrator.core.registries import commit_of
 from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FileProgress, Phase, Queued
+from orchestrator.lists.json_text import parse_json
 from orchestrator.oci.cards import CARD, license_of
 from orchestrator.oci.manifest import digest_of, render
 from orchestrator.proof.hashing import read_both, read_whole
@@ -206,8 +206,8 @@ def _facts(destination: Destination, folder: ModelFolder) -> ModelFacts:
     license_name, listed = None, None
     with suppress(OSError):
         license_name = license_of(read_small(card.place, RECORD_BYTES).decode("utf-8", "replace")) if card else None
-    with suppress(OSError, ValueError, RecursionError):
-        listed = json.loads(read_small(config.place, SETTINGS_BYTES)) if config else None
+    with suppress(OSError, ValueError):
+        listed = parse_json(read_small(config.place, SETTINGS_BYTES), has_nan=True) if config else None
     for file in filter(None, (card, config)):
         file.refuse_change()  # what is said of a version has to stand in its files
     facts: dict[str, Any] | None = listed if isinstance(listed, dict) else None

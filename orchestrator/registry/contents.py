@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.lists.json_text import parse_json
+
 CONFIG = "config.json"
 """The file whose keys say what a model is."""
 _MOST_KEYS = 2_000
@@ -109,10 +111,10 @@ def difference(before: VersionContents, after: VersionContents) -> VersionDiffer
 
 
 def parse_config(body: bytes) -> Mapping[str, Any] | None:
-    """The config in these bytes; None where they are no JSON object."""
+    """The config in these bytes; None where they are no JSON object, or one that can be read in two ways."""
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(body, has_nan=True)  # transformers writes Infinity
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from orchestrator.core.files import Digest
+from orchestrator.core.files import Digest, RepoTree
 from orchestrator.core.refs import RepoId
 from orchestrator.core.registries import Repository
-from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError
+from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, UnsafeError, UsageError
 from orchestrator.oci.attached import attach
 from orchestrator.oci.cards import CARD, bases_of
 from orchestrator.oci.client import Client, FetchedManifest, catalog
@@ -49,7 +49,7 @@ class Storage:
         """The files of a manifest, and its config. Raises NotFoundError, ProtocolError, UnsafeError for no model."""
         client = self._at(model.name)
         manifest = self._manifest(client.manifest(digest))
-        files, _ = files_of(manifest, model.name, client.repository.place)
+        files = _listed(manifest, model, client).files
         config = next((file for file in files if file.path == CONFIG and file.size <= MOST), None)
         return VersionContents(
             digest,
@@ -88,14 +88,18 @@ class Storage:
     def take_over(self, model: RepoId, upload: str, digest: str) -> None:
         """Have a manifest in the model's repository that somebody uploaded to the repository `upload`, with its blobs.
 
-        No bytes move: the registry links its blobs. Raises NotFoundError for what is not there.
+        No bytes move: the registry links its blobs. Raises NotFoundError for what is not there, and UsageError for
+        what nobody could pull.
         """
         target, source = self._at(model.name), self._at(upload)
         if target.head(digest) is not None:
             return
         fetched = source.manifest(digest)
-        manifest = self._manifest(fetched)
-        files_of(manifest, model.name, source.repository.place)  # refuses what nobody could pull
+        try:
+            manifest = self._manifest(fetched)
+            _listed(manifest, model, source)
+        except (ProtocolError, UnsafeError, NotFoundError) as error:  # the fault of who sent it
+            raise UsageError(f"{digest} is no version of a model: {error.message}", hint=error.hint) from error
         for blob in dict.fromkeys((manifest.config.digest, *(layer.digest for layer in manifest.layers))):
             self._mount(target, source, blob)
         target.put(digest, fetched.body, fetched.media_type)
@@ -115,3 +119,9 @@ class Storage:
 
     def _at(self, name: str) -> Client:
         return Client(self._registries, Repository(self.address, name))
+
+
+def _listed(manifest: Manifest, model: RepoId, client: Client) -> RepoTree:
+    """The files of a manifest, as a pull lists them. Raises what `files_of` and `RepoTree.checked` do."""
+    files, unnamed = files_of(manifest, model.name, client.repository.place)
+    return RepoTree.checked("", files, unnamed)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.core.files import MAX_FILES, Algorithm, Digest
+from orchestrator.lists.json_text import parse_json
 from orchestrator.net import shapes
 
 PAYLOAD = "application/vnd.in-toto+json"
@@ -80,9 +81,9 @@ def parse(payload: bytes, site: str) -> dict[str, Digest]:
 def loaded(body: bytes | str, site: str, what: str) -> Any:
     """JSON of a site."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise shapes.odd(site, f"{what} is not JSON") from error
+        return parse_json(body)
+    except ValueError as error:
+        raise shapes.odd(site, f"{what} is no JSON with one meaning") from error
 
 
 def _file(resource: Any, site: str) -> tuple[str, Digest]:

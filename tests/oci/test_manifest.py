@@ -75,6 +75,29 @@ def test_a_path_that_must_not_reach_a_disk_is_refused(path: str) -> None:
         listed(model_pack({path: b"x"}))
 
 
+@pytest.mark.parametrize(
+    ("text_before", "text_after"),
+    [
+        ('"layers":', '"Layers":[],"layers":'),
+        ('"layers":', '"layers":[],"layers":'),
+        ('"layers":', '"layer\u017f":[],"layers":'),  # the long s is an s to Go
+        ('"annotations":{"org.cncf', '"Annotations":{"org.cncf'),
+        ('"annotations":{', '"annotations":{"org.cncf.model.filepath":"safe",'),
+        ('"digest":', '"DIGEST":"sha256:00","digest":'),
+    ],
+)
+def test_what_two_readers_would_read_differently_is_refused(text_before: str, text_after: str) -> None:
+    """docker, skopeo and oras take keys of any case, and the last of several."""
+    body = render(read(model_pack(FILES))).decode()
+    assert text_before in body
+    changed = body.replace(text_before, text_after, 1).encode()
+    with pytest.raises(ProtocolError, match="no JSON with one meaning"):
+        parse(changed, OCI_MANIFEST, "registry.example")
+    inner = render(Index((Descriptor(OCI_MANIFEST, digest_of(b""), 0),))).decode()
+    with pytest.raises(ProtocolError, match="no JSON with one meaning"):
+        parse(inner.replace('"manifests":', '"Manifests":[],"manifests":').encode(), OCI_MANIFEST, "registry.example")
+
+
 def test_two_layers_of_one_path_are_refused_as_a_listing() -> None:
     files, _ = files_of(read(model_pack([("a", b"1"), ("a", b"2")])), "m", "r")
     with pytest.raises(UnsafeError, match="twice"):

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
+from orchestrator.lists.json_text import parse_json
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.answers import Answering, Request, gone
 from orchestrator.serve.http.bodies import read_body
@@ -87,8 +88,8 @@ def _body(document: Mapping[str, Any]) -> bytes:
 
 def _asked(body: bytes) -> Asked:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise Refused(400, "the body is no JSON object")

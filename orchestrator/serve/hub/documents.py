@@ -6,7 +6,6 @@ not here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 from orchestrator.core.files import RepoFile, lfs_pointer, lfs_pointer_oid
 from orchestrator.core.plan import ResolvedModel
 from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.lists.json_text import parse_json
 from orchestrator.registry.own import ModelNames, NamedCommit
 from orchestrator.serve.http.headers import of_content
 from orchestrator.serve.http.printing import Print, encoded
@@ -219,11 +219,11 @@ def _pointer_size(file: RepoFile) -> int:
 def _asked_paths(body: bytes, content_type: str) -> list[str]:
     try:
         if "json" in content_type:
-            value = json.loads(body)
+            value = parse_json(body)
             paths = value.get("paths", []) if isinstance(value, dict) else None
         else:
             paths = parse_qs(body.decode(), max_num_fields=MOST_PATHS + 10).get("paths", [])
-    except (ValueError, RecursionError):
+    except ValueError:
         paths = None
     if isinstance(paths, str):
         paths = [paths]

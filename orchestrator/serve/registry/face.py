@@ -21,6 +21,7 @@ from orchestrator.errors import (
     NotFoundError,
     UsageError,
 )
+from orchestrator.lists.json_text import parse_json
 from orchestrator.registry.document import TrailDocument
 from orchestrator.registry.uploads import MOST_CHUNK
 from orchestrator.rights import Subject
@@ -195,8 +196,8 @@ def _fields(route: RestRoute, body: bytes) -> Mapping[str, str]:
     if not route.body:
         return {}
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(body)
+    except ValueError:
         found = None
     if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in route.body):
         raise Refused(400, f"the body is no JSON object with the texts {', '.join(route.body)}")

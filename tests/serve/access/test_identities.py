@@ -66,6 +66,32 @@ def test_who_is_in_no_group_has_a_name_and_no_right() -> None:
     assert caller.deny("x is not served").status == 403
 
 
+@pytest.mark.parametrize("name", ["a" * 129, "ann\x01", "ann\u200b", "ann ", " ann", "a\tb"])
+def test_a_name_is_taken_as_it_stands_or_not_at_all(name: str) -> None:
+    """Cut, or with other characters, it could be the name of somebody else."""
+    assert asks(x_forwarded_id_token=token(sub=name, groups=["ml"])).name == ""
+    header = name.encode().decode("latin-1")
+    assert asks(x_forwarded_user=header, x_forwarded_groups="ml").name == ""
+
+
+def test_names_and_groups_in_headers_are_utf_8() -> None:
+    told = {"x_forwarded_user": "J\u0151rg", "x_forwarded_groups": "\u00e9quipe"}
+    door = Door(ClientLimits(requests=9), needs_token=True, identities=Identities([parse_group("\u00e9quipe=reader")]))
+    sent: dict[str, Any] = {name: text.encode().decode("latin-1") for name, text in told.items()}
+    caller = door.admit(request(proxies=PROXY, **sent))
+    assert (caller.name, caller.roles) == ("user:J\u0151rg", "reader")
+    assert asks(x_forwarded_user="J\xf6rg", x_forwarded_groups="ml").name == ""  # Latin-1
+
+
+def test_a_group_with_a_comma_in_its_name_gives_no_other_role() -> None:
+    forged = token(sub="ann", groups=["x,root", " root", "ml"])
+    assert asks(x_forwarded_id_token=forged).roles == "publisher"
+    assert asks(x_forwarded_id_token=forged, x_forwarded_groups="x,root,root,ml").roles == "publisher"
+    # What a client adds takes away, and gives nothing.
+    added = token(groups=["root"])
+    assert asks(x_forwarded_user="ann", x_forwarded_groups="ml", x_forwarded_id_token=added).grants == ()
+
+
 @pytest.mark.parametrize("text", ["ml", "ml=", "=reader", "ml=owner", "ml=reader:", "ml=reader:a b", "ml=admin:team"])
 def test_a_group_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

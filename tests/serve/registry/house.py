@@ -22,7 +22,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.machine import Machine
 from tests.oci.manifests import model_pack
-from tests.oci.pushing import push_files
+from tests.oci.pushing import push
 from tests.serve.access.tokens import NewTokens
 from tests.serve.servers import Server
 from tests.servers.registry import RegistryServer
@@ -112,10 +112,14 @@ class RegistryHouse:
         self, who: str, model: str, files: Mapping[str, bytes], annotations: dict[str, str] | None = None
     ) -> str:
         """Upload a version to where this publisher may; its digest."""
+        return self.upload_manifest(who, model, model_pack(files, annotations=annotations), *files.values())
+
+    def upload_manifest(self, who: str, model: str, manifest: dict[str, Any], *contents: bytes) -> str:
+        """Upload contents, and a manifest of them."""
         told = self.call(who, "GET", f"/{model}/uploads")
         assert told.status == 200, told
         name = urlsplit(told.value["repository"]).path.strip("/")
-        return str(push_files(self.client(who, name), "upload", model_pack(files, annotations=annotations), files))
+        return str(push(self.client(who, name), "upload", manifest, *contents))
 
     def publish(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.oci.manifests import model_pack
 from tests.serve.registry.house import RegistryHouse, registry_house
 
 FILES = {"config.json": b'{"architectures": ["A"]}', "model.safetensors": b"weights", "tokenizer.json": b"{}"}
@@ -72,6 +73,26 @@ def test_a_version_is_published_once(house: RegistryHouse) -> None:
     for body in wrong:
         assert house.call("publisher", "PUT", path, body).status == 400
     assert house.call("publisher", "PUT", f"/{MODEL}/versions/1.x", {"digest": known}).status == 400
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [("a", b"1"), ("a", b"2")],
+        [("a", b"1"), ("a/b", b"2")],
+        [("../up", b"1")],
+        [],
+    ],
+    ids=["twice", "file and folder", "above", "none"],
+)
+def test_a_version_that_nobody_could_pull_is_not_published(
+    house: RegistryHouse, files: list[tuple[str, bytes]]
+) -> None:
+    contents = (content for _, content in files)
+    digest = house.upload_manifest("publisher", MODEL, model_pack(files), *contents)
+    refused = house.call("publisher", "PUT", f"/{MODEL}/versions/9.0.0", {"digest": digest})
+    assert (refused.status, refused.value["code"]) == (400, "usage")
+    assert house.call("reader", "GET", f"/{MODEL}/resolve?range=9.0.0").status == 404
 
 
 def test_a_gate_refuses_with_the_rule(house: RegistryHouse) -> None:
