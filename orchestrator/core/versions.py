@@ -1,12 +1,9 @@
-"""Versions of what several writers change with no lock between them: who had seen what, and which changes collide.
+"""Versions of what several writers change with no lock between them: who had seen what.
 
-For the aliases and lists of a registry. (What the nodes of a fleet say has one writer each: registers with a version
-are enough there, see `swarm/board`.) A writer numbers its changes by a clock of its own. A vector says how far each
-writer has been heard; vectors merge in any order, and one that has seen all that another has comes after it. A report
-of a node replaces its former one, so there the vector is all. `Edits` are the changes of a value with many writers,
-such as the alias `prod`: each says which ones it knew, so that two that did not know of each other are found, both are
-shown, and what all had agreed on before stands meanwhile. No wall clock decides. (Version vectors: Parker and others,
-1983; dots: Preguiça and others, 2010.)
+For what the schedulers of several sites tell each other (see `swarm/control/sites`). A writer numbers its changes by
+a clock of its own. A vector says how far each writer has been heard; vectors merge in any order, and one that has seen
+all that another has comes after it. A report of a node replaces its former one, so the vector is all that is needed.
+No wall clock decides. (Version vectors: Parker and others, 1983; dots: Preguiça and others, 2010.)
 """
 
 from __future__ import annotations
@@ -80,63 +77,3 @@ class Vector:
                 return Order.AFTER
             case _:
                 return Order.CONCURRENT
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A value that a writer set, and what it `knew` when it did."""
-
-    dot: Dot
-    value: str
-    knew: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """All changes of one value. Those of an alias stay few: people make them."""
-
-    made: frozenset[Edit] = frozenset()
-
-    def __or__(self, other: Edits) -> Edits:
-        """The changes of both: the merge."""
-        return Edits(self.made | other.made)
-
-    @property
-    def vector(self) -> Vector:
-        """All changes that are here."""
-        return Vector.of(change.dot for change in self.made)
-
-    def since(self, seen: Vector) -> Edits:
-        """The changes that somebody lacks who has seen so much; merged there, they make both the same."""
-        return Edits(frozenset(change for change in self.made if change.dot not in seen))
-
-    @property
-    def heads(self) -> tuple[Edit, ...]:
-        """The changes that no other one knew of, by their dots. More than one: they were made at the same time."""
-        return _heads(self.made)
-
-    @property
-    def agreed(self) -> Edit | None:
-        """The change to be served: the only head, or else the last that all heads had agreed on; None before any."""
-        heads, left = self.heads, self.made
-        while len(heads) > 1:
-            left = frozenset(change for change in left if all(change.dot in head.knew for head in heads))
-            heads = _heads(left)
-        return heads[0] if heads else None
-
-    def put(self, dot: Dot, value: str, supersedes: Iterable[Dot]) -> Edits:
-        """Add a change. It has to name all heads: a writer must not replace what it did not see.
-
-        Raises ValueError when these are not the heads, or when the writer's clock has not moved on.
-        """
-        if dot in self.vector:
-            raise ValueError(f"{dot.writer} has made a change of this clock or a later one")
-        if {head.dot for head in self.heads} != set(supersedes):
-            raise ValueError("it was changed meanwhile: " + ", ".join(head.dot.writer for head in self.heads))
-        return Edits(self.made | {Edit(dot, value, self.vector)})
-
-
-def _heads(changes: Iterable[Edit]) -> tuple[Edit, ...]:
-    known = tuple(changes)
-    heads = (change for change in known if not any(change.dot in other.knew for other in known))
-    return tuple(sorted(heads, key=lambda change: change.dot))

@@ -44,6 +44,11 @@ def sync_folders(root: Folder, folders: Iterable[Path]) -> None:
             opened.sync()
 
 
+def sync_names(folder: Path) -> None:
+    """Return once the names in one folder are on the disk. Raises DiskIOError."""
+    _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _fsync(path: Path, flags: int) -> None:
     with on_disk("sync", path):
         fd = os.open(path, flags | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
 """Locks between processes, all by flock(2): our own on state files, and huggingface_hub's on blobs.
 
-Nothing rests on them. Files appear by rename, from any process, and without locks of the file system a run at most does
-work twice.
+Nothing in a cache rests on them. Files appear by rename, from any process, and without locks of the file system a run
+at most does work twice. What would be wrong without them, such as the ledgers of a registry, asks for `strict`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ _PAUSE = 0.01
 
 
 @contextlib.contextmanager
-def state_lock(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> Iterator[None]:
+def state_lock(path: str | os.PathLike[str], *, dir_fd: int | None = None, strict: bool = False) -> Iterator[None]:
     """One writer of a state file at a time; waits. Without working locks the last writer wins.
 
-    What is lost then costs time (a blob is proven again, a listing asked again), never correctness. `path` is relative
-    to the folder open at `dir_fd` when that is given; who holds the lock may remove the file. Raises OSError when the
-    lock file cannot be made, or is a symlink.
+    What is lost then costs time (a blob is proven again, a listing asked again), never correctness; where it would,
+    `strict` raises instead. `path` is relative to the folder open at `dir_fd` when that is given; who holds the lock
+    may remove the file. Raises OSError when the lock file cannot be made, or is a symlink.
     """
     for left in range(_TRIES, 0, -1):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd)
         try:
-            with contextlib.suppress(OSError):
+            try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
+            except OSError as error:
+                if strict:
+                    raise OSError(error.errno, f"{error.strerror}: its file system must have locks", path) from error
             if left == 1 or _is_named(fd, path, dir_fd):
                 yield
                 return

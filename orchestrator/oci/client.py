@@ -108,9 +108,10 @@ class Client:
 
     def tags(self) -> tuple[str, ...]:
         """All tags; none of a repository that nobody has pushed to."""
-        return _listed(
+        found = _listed(
             f"{self.repository.url}/tags/list", "tags", self.repository.registry, partial(self._ask, self._pull)
         )
+        return found or ()
 
     def referrers(self, digest: Digest) -> Index:
         """The manifests whose subject this one is, such as signatures; by the tag that stands in for the API, too."""
@@ -257,17 +258,21 @@ def referrers_tag(digest: Digest) -> str:
 
 
 def catalog(registries: Registries, registry: str) -> tuple[str, ...]:
-    """The names of all repositories of a registry that tells them."""
+    """The names of all repositories of a registry. Raises ProtocolError for one that does not tell them."""
 
     def ask(method: str, url: str) -> Answer:
         with blaming(split(registry).netloc):
             return registries.ask(registry, (CATALOG,), lambda net: net.exchange(method, url))
 
-    return _listed(f"{registry}/v2/_catalog", "repositories", registry, ask)
+    found = _listed(f"{registry}/v2/_catalog", "repositories", registry, ask)
+    if found is None:
+        host = split(registry).netloc
+        raise ProtocolError(f"{host} does not tell which repositories it has: it answered HTTP 404", source=host)
+    return found
 
 
-def _listed(url: str, key: str, registry: str, ask: Callable[[str, str], Answer]) -> tuple[str, ...]:
-    """The names in all pages of a list, which `Link` leads through; none where the registry has no such list."""
+def _listed(url: str, key: str, registry: str, ask: Callable[[str, str], Answer]) -> tuple[str, ...] | None:
+    """The names in all pages of a list, which `Link` leads through; None where the registry has no such list."""
     host = split(registry).netloc
     found: dict[str, None] = {}
     url += f"?n={_PAGE}"
@@ -276,7 +281,7 @@ def _listed(url: str, key: str, registry: str, ask: Callable[[str, str], Answer]
         seen.add(url)
         answer = ask("GET", url)
         if answer.status == 404:
-            return ()
+            return None
         if answer.status != 200:
             raise refusal(answer, host, f"the list of {key}", key)
         with blaming(host):

@@ -51,7 +51,7 @@ class Destination(Protocol):
         not move (NotAllowedError)."""
 
     def alias(self, name: str) -> tuple[str, ...]:
-        """The digests for which an alias stands now: none, one, or those that sites do not agree on."""
+        """The digest for which an alias stands now, if it does."""
 
     def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
         """Have the alias stand for the version. Raises ConflictError when it is not as expected."""
@@ -121,11 +121,11 @@ class ModelServer(Protocol):
     def digest_of(self, model: str, version: str) -> str | None:
         """The digest of this very version; None when there is none."""
 
-    def present(self, model: str, alias: str) -> tuple[str, ...]:
-        """The digests for which an alias stands."""
+    def present(self, model: str, alias: str) -> str:
+        """The digest for which an alias stands; empty for nothing."""
 
-    def move(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> object:
-        """Have an alias stand for a version, if it stands for these digests."""
+    def move(self, model: str, alias: str, wanted: str, expected: str) -> object:
+        """Have an alias stand for a version, if it stands for this digest."""
 
     def publish(self, model: str, version: str, manifest: bytes, media_type: str) -> None:
         """Make a manifest a version."""
@@ -179,11 +179,12 @@ class ModelDestination:
 
     def alias(self, name: str) -> tuple[str, ...]:
         """See `Destination.alias`."""
-        return self._server.present(self.name, name)
+        found = self._server.present(self.name, name)
+        return (found,) if found else ()
 
     def move(self, name: str, digest: Digest, expected: tuple[str, ...]) -> None:
         """See `Destination.move`."""
-        self._server.move(self.name, name, str(digest), expected)
+        self._server.move(self.name, name, str(digest), "".join(expected))
 
 
 class _ServerUploads:

@@ -1,7 +1,7 @@
 """The trail of a registry: who changed what, one JSON object a line, in a file that is only added to.
 
 `registry/trail.jsonl` in the state folder (0600). Each event has a number, one more than the last, by which readers go
-on. An event is on the disk before its change is answered.
+on. An event is on the disk before its change counts (see `registry.keeping`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from orchestrator.disk.access import OURS_ALONE
+from orchestrator.disk.durability import sync_names
 from orchestrator.disk.locks import state_lock
 from orchestrator.errors import DiskIOError
+from orchestrator.registry.names import is_model
 from orchestrator.system.failures import on_disk
 
 _KEPT = 5_000
 """Events that are kept in memory, for those who ask again and again for what is new."""
 _TAIL = 64 << 10
+_MOST_NUMBER = 1 << 40
+"""Above the numbers of all events, and the seconds of all times, that there can be."""
 
 
 class Deed(StrEnum):
@@ -55,7 +60,10 @@ class TrailEvent:
 
 
 class Trail:
-    """The trail of a state folder; threads and processes may share it."""
+    """The trail of a state folder; threads and processes may share it.
+
+    Another file in its place, as after it was moved away, is another trail, whose numbers begin anew.
+    """
 
     def __init__(self, folder: Path, *, on_event: Callable[[TrailEvent], None] = lambda _: None) -> None:
         self._path = folder / "trail.jsonl"
@@ -63,25 +71,37 @@ class Trail:
         self._on_event = on_event
         self._guard = threading.Lock()
         self._recent: deque[TrailEvent] = deque(maxlen=_KEPT)
+        self._file: tuple[int, int] | None = None
         self._read_to = 0
 
-    def add(self, event: TrailEvent) -> TrailEvent:
-        """Add an event, and give it its number. Raises per `system.failures`, and DiskIOError for a damaged trail."""
-        with on_disk("write", self._path), state_lock(self._lock):
+    def add(self, *events: TrailEvent) -> tuple[TrailEvent, ...]:
+        """Add events, all or none, and give them their numbers.
+
+        Raises per `system.failures`, and DiskIOError for a damaged trail, or without locks.
+        """
+        with on_disk("write", self._path), state_lock(self._lock, strict=True):
+            is_new = not self._path.exists()
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 if not OURS_ALONE.holds(os.fstat(fd)):
                     raise DiskIOError(f"{self._path} is not added to: others own it, or may read or write it")
                 last, torn = self._last(fd)
-                event = replace(event, number=last + 1)
+                events = tuple(replace(event, number=last + at) for at, event in enumerate(events, 1))
                 # What a crash left of a line stays, and is passed over by readers.
-                line = json.dumps(asdict(event), separators=(",", ":"), sort_keys=True)
-                os.write(fd, b"\n" * torn + line.encode() + b"\n")
-                os.fsync(fd)
+                _append(fd, b"\n" * torn + b"".join(map(_line, events)))
             finally:
                 os.close(fd)
-        self._on_event(event)
-        return event
+            if is_new:
+                sync_names(self._path.parent)
+        for event in events:
+            self._on_event(event)
+        return events
+
+    def has(self, events: Collection[TrailEvent]) -> frozenset[TrailEvent]:
+        """Those of these events that are in the trail, whatever their number. Reads all of it."""
+        wanted = {replace(event, number=0): event for event in events}
+        found = (wanted.get(replace(event, number=0)) for event in self._all())
+        return frozenset(event for event in found if event is not None)
 
     def after(self, number: int) -> Iterator[TrailEvent]:
         """The events behind that number, the oldest first. Raises per `system.failures`."""
@@ -99,21 +119,31 @@ class Trail:
             return self._recent[-1].number if self._recent else 0
 
     def _follow(self) -> None:
-        for line in self._lines(self._read_to):
-            self._read_to += len(line)
-            if (event := _event(line)) is not None:
-                self._recent.append(event)
+        """Read what is new in the file."""
+        with self._opened() as file:
+            found = os.fstat(file.fileno()) if file else None
+            named = (found.st_dev, found.st_ino) if found else None
+            if named != self._file or (found and found.st_size < self._read_to):
+                self._recent.clear()
+                self._file, self._read_to = named, 0
+            for line in _lines(file, self._read_to) if file else ():
+                self._read_to += len(line)
+                if (event := _event(line)) is not None:
+                    self._recent.append(event)
 
     def _all(self) -> Iterator[TrailEvent]:
-        return (event for line in self._lines(0) if (event := _event(line)) is not None)
+        with self._opened() as file:
+            for line in _lines(file, 0) if file else ():
+                if (event := _event(line)) is not None:
+                    yield event
 
-    def _lines(self, start: int) -> Iterator[bytes]:
-        """Whole lines from there on."""
-        with on_disk("read", self._path), suppress(FileNotFoundError), self._path.open("rb") as file:
-            file.seek(start)
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield line
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO | None]:
+        with on_disk("read", self._path), ExitStack() as held:
+            file = None
+            with suppress(FileNotFoundError):
+                file = held.enter_context(self._path.open("rb"))
+            yield file
 
     def _last(self, fd: int) -> tuple[int, bool]:
         """The number of the last event, and whether the last line is torn."""
@@ -128,19 +158,54 @@ class Trail:
         return 0, bool(tail) and not tail.endswith(b"\n")
 
 
-def _event(line: bytes) -> TrailEvent | None:
+def _append(fd: int, data: bytes) -> None:
+    """Write all of it behind what is there, and have it on the disk; or leave the file as it was. Raises OSError."""
+    size = os.fstat(fd).st_size
     try:
-        found = json.loads(line)
-        return TrailEvent(
-            int(found["number"]),
-            float(found["at"]),
-            str(found["who"]),
-            Deed(found["deed"]),
-            str(found["model"]),
-            str(found["name"]),
-            str(found["before"]),
-            str(found["after"]),
-            str(found["version"]),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+        os.fsync(fd)
+    except BaseException:
+        with suppress(OSError):
+            os.ftruncate(fd, size)
+        raise
+
+
+def _lines(file: BinaryIO, start: int) -> Iterator[bytes]:
+    """Whole lines from there on."""
+    file.seek(start)
+    for line in file:
+        if line.endswith(b"\n"):
+            yield line
+
+
+def _line(event: TrailEvent) -> bytes:
+    return json.dumps(asdict(event), separators=(",", ":"), sort_keys=True).encode() + b"\n"
+
+
+def _event(line: bytes) -> TrailEvent | None:
+    """The event in a line; None for what is none of ours, such as what a crash left."""
+    try:
+        event = event_of(json.loads(line))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
+    return event if 0 < event.number < _MOST_NUMBER else None
+
+
+def event_of(found: Mapping[str, Any]) -> TrailEvent:
+    """The event of what `asdict` gave, as JSON has it. Raises ValueError, KeyError, TypeError, OverflowError."""
+    model, name, at = found["model"], found["name"], float(found["at"])
+    if not (isinstance(model, str) and isinstance(name, str) and is_model(model) and 0 <= at < _MOST_NUMBER):
+        raise ValueError("no event of a model")
+    return TrailEvent(
+        int(found["number"]),
+        at,
+        str(found["who"]),
+        Deed(found["deed"]),
+        model,
+        name,
+        str(found["before"]),
+        str(found["after"]),
+        str(found["version"]),
+    )

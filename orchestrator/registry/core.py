@@ -5,7 +5,8 @@ Each call names who asks, and refuses what the table of rights does not give.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from shlex import quote
 
@@ -27,8 +28,8 @@ from orchestrator.rights import Right, Subject
 from orchestrator.signatures.bundle import MEDIA_TYPE
 from orchestrator.signatures.vouching import unfit
 
-_OPERATOR = "operator"
-"""The name in the trail of who runs the server."""
+_OPERATOR = "glm-aria operator"
+"""The name in the trail of who runs the server. No token can have it: there are no blanks in the names of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,7 @@ class Registry:
         name, digest, ledger = self._found(model, wanted)
         if name is not None:
             self._keeper.hold(model, name, digest)
-        names = tuple(sorted(name for name, alias in ledger.aliases.items() if alias.digest == digest))
-        return ResolvedVersion(model, ledger.version_of(digest), names, digest, self._storage.url(model))
+        return self._resolved(model, digest, ledger)
 
     def contents(self, who: Subject, model: RepoId, wanted: str) -> VersionContents:
         """The files of a version, and its config. Raises what `resolve` does."""
@@ -188,7 +188,8 @@ class Registry:
             if present is None:
                 size = self._storage.contents(model, digest).size
                 self._keeper.publish(model, ledger, version, _name(who), digest=digest, size=size)
-            self._storage.point(model, version.tag, digest)
+            else:
+                self._keeper.point(model, version.tag, digest)
         return present is None
 
     def sign(self, who: Subject, model: RepoId, version: Version, bundle: bytes) -> tuple[str, str]:
@@ -207,14 +208,16 @@ class Registry:
             self._keeper.sign(model, version, _name(who), digest)
         return digest, signature
 
-    def move(self, who: Subject, model: RepoId, alias: str, wanted: str, expected: Collection[str]) -> ResolvedVersion:
-        """Have an alias stand for a version, if it stands for `expected` now: a digest, or nothing.
+    def move(self, who: Subject, model: RepoId, alias: str, wanted: str, expected: str) -> ResolvedVersion:
+        """Have an alias stand for a version, if it stands for `expected` now: a digest, or empty for nothing.
 
         Raises ConflictError when it does not, GateError for a version that breaks the rules of the alias, UsageError
         for a name that an alias must not have, and what `resolve` does.
         """
         _require(who, Right.PROMOTE, model)
         digest, known = self.resolve(who, model, wanted).digest, self._keeper.ledger(model)
+        if digest not in known.digests:
+            raise NotFoundError(f"{model.name} has no version with the digest {digest}", hint="publish it first")
         if alias not in known.aliases:
             check_alias(alias)
         checked = self._judged(model, alias, digest, known)
@@ -224,30 +227,40 @@ class Registry:
                 f"{alias} of {model.name} is not moved: {'; '.join(broken)}",
                 hint=f"glm-aria registry check {quote(f'reg://{model.name}@{wanted}')} --alias {quote(alias)}",
             )
-        self._set(who, model, alias, digest, expected)
-        return self.resolve(who, model, alias)
+        if self._storage.digest(model, digest) is None:
+            raise NotFoundError(f"the registry has lost {digest} of {model.name}; {alias} is not moved")
+        with self._changing(model, alias) as ledger:
+            moved = self._keeper.move(model, ledger, alias, _name(who), to=digest, expected=expected)
+        return self._resolved(model, digest, moved)
 
-    def remove(self, who: Subject, model: RepoId, alias: str, expected: Collection[str]) -> bool:
+    def remove(self, who: Subject, model: RepoId, alias: str, expected: str) -> bool:
         """Remove an alias; False where the registry itself keeps the tag. Raises what `move` does."""
         _require(who, Right.PROMOTE, model)
-        if self._keeper.ledger(model).digest_of(alias) is None:
-            raise NotFoundError(f"{model.name} has no alias {alias!r}")
-        self._set(who, model, alias, "", expected)
-        return self._storage.drop(model, alias)
+        with self._changing(model, alias) as ledger:
+            if ledger.digest_of(alias) is None:
+                raise NotFoundError(f"{model.name} has no alias {alias!r}")
+            self._keeper.move(model, ledger, alias, _name(who), to="", expected=expected)
+            return self._storage.drop(model, alias)
 
-    def _set(self, who: Subject, model: RepoId, alias: str, to: str, expected: Collection[str]) -> None:
+    @contextmanager
+    def _changing(self, model: RepoId, alias: str) -> Iterator[ModelLedger]:
+        """The ledger for a move of an alias. Raises ConflictError for one that is not where it was expected."""
         try:
             with self._keeper.alone(model, alias) as ledger:
-                self._keeper.move(model, ledger, alias, _name(who), to=to, expected=tuple(expected))
+                yield ledger
         except AliasMovedError as error:
-            present = ", ".join(error.present) or "nothing"
             raise ConflictError(
-                f"{alias} of {model.name} stands for {present}, and not for what you expected; it was not moved",
+                f"{alias} of {model.name} stands for {error.present or 'nothing'}, and not for what you expected; it "
+                "was not moved",
                 hint="see who moved it: glm-aria registry log",
-                details=error.present,
+                details=tuple(filter(None, (error.present,))),
             ) from None
 
     # -- what names mean
+
+    def _resolved(self, model: RepoId, digest: str, ledger: ModelLedger) -> ResolvedVersion:
+        names = tuple(sorted(name for name, alias in ledger.aliases.items() if alias.digest == digest))
+        return ResolvedVersion(model, ledger.version_of(digest), names, digest, self._storage.url(model))
 
     def _found(self, model: RepoId, wanted: str) -> tuple[str | Version | None, str, ModelLedger]:
         """The alias or version that a name stands for, if it is one, its digest, and the ledger that says so."""
@@ -278,9 +291,10 @@ class Registry:
         gates = [gate for gate in (self._gates if gates is None else gates) if gate.is_before(model, alias)]
         if not gates:
             return CheckedVersion(digest, alias, ())
-        present = ledger.digest_of(alias)
+        known = ledger.aliases.get(alias)
         version = self._storage.contents(model, digest)
-        before = self._storage.contents(model, present) if present else None
+        # Of one that was removed what it stood for: else its rules would be passed by removing it first.
+        before = self._storage.contents(model, known.last) if known and known.last else None
         return CheckedVersion(digest, alias, tuple(result for gate in gates for result in gate.check(version, before)))
 
 

@@ -43,23 +43,17 @@ class VersionEntry:
 
 @dataclass(frozen=True, slots=True)
 class AliasEntry:
-    """An alias. `disputed` has the digests to which sites moved it apart from each other; `digest` is served."""
+    """An alias."""
 
     alias: str
     digest: DigestText
     version: str | None
-    disputed: tuple[DigestText, ...]
 
     @classmethod
     def all_of(cls, ledger: ModelLedger) -> tuple[Self, ...]:
         """The aliases of a model, by their names."""
         return tuple(
-            cls(
-                name,
-                alias.digest,
-                _text(ledger.version_of(alias.digest)),
-                tuple(sorted(alias.heads)) if alias.is_disputed else (),
-            )
+            cls(name, alias.digest, _text(ledger.version_of(alias.digest)))
             for name, alias in sorted(ledger.aliases.items())
             if alias.digest is not None
         )

@@ -51,11 +51,17 @@ def upload_repository(who: str, model: RepoId) -> str:
 
 def check_alias(name: str) -> None:
     """Refuse a name that a new alias must not have: one that means something else already. Raises UsageError."""
-    if not is_tag(name) or name.startswith("sha256-") or Version.of_tag(name) or is_digest(name) or is_range(name):
+    if not is_alias(name):
         raise UsageError(
             f"{name!r} is no name for an alias",
             hint="letters, digits and . _ -, and neither a version, a range such as 1.x, nor a digest",
         )
+
+
+def is_alias(name: str) -> bool:
+    """True for a name that an alias can have. A tag `sha256-…` stands in for the referrers of a manifest."""
+    means_more = Version.of_tag(name) or is_digest(name) or is_range(name) or name.startswith("sha256-")
+    return is_tag(name) and not means_more
 
 
 def is_digest(text: str) -> bool:

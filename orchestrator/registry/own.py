@@ -61,9 +61,12 @@ class ModelNames:
 
 
 class OwnModels:
-    """The models of this server's registry. `folder` keeps which namespaces there are, for when the registry does not
-    tell, or is not asked (`offline`); `stage` is a folder for files that are being written; `clock` is monotonic
-    seconds. Thread-safe."""
+    """The models of this server's registry.
+
+    `folder` keeps which namespaces there ever were, for when the registry does not tell, or is not asked (`offline`):
+    one that an answer lacks stays the registry's. `stage` is a folder for files that are being written; `clock` is
+    monotonic seconds. Thread-safe.
+    """
 
     def __init__(
         self,
@@ -130,12 +133,12 @@ class OwnModels:
         )
 
     def _ask(self) -> frozenset[str]:
+        known = self._told if self._told is not None else read_state(self._path, _namespaces)
         if self._offline:
-            return read_state(self._path, _namespaces) or frozenset()
+            return known or frozenset()
         try:
             told = frozenset(model.name.partition("/")[0] for model in self._registry.models(_SELF))
         except (SourcesDownError, TemporaryError, NotAllowedError, ProtocolError) as error:
-            known = self._told if self._told is not None else read_state(self._path, _namespaces)
             if known is None:
                 raise SourcesDownError(
                     f"nothing is asked for at the Hub before the registry has told its namespaces: {error.message}",
@@ -143,7 +146,8 @@ class OwnModels:
                     source=error.source,
                 ) from error
             return known
-        if told != self._told:
+        told |= known or frozenset()
+        if told != known:
             with suppress(GlmAriaError):
                 write_state(self._path, self._stage, {"namespaces": sorted(told)})
         return told

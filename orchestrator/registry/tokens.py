@@ -95,7 +95,7 @@ class Signer:
 
     def __init__(self, folder: Path, stage: Path) -> None:
         self._key_file, self.certificate = folder / "token-key.pem", folder / "token-certificate.pem"
-        with on_disk("lock", folder), state_lock(folder / "token-key.lock"):
+        with on_disk("lock", folder), state_lock(folder / "token-key.lock", strict=True):
             if not self._key_file.exists() or not self.certificate.exists():
                 self._make(stage)
         try:

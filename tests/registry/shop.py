@@ -59,9 +59,9 @@ class Shop:
     folder: Path
     events: list[Event] = field(default_factory=list)
 
-    def registry(self, *gates: AliasGate, site: str = "here") -> Registry:
+    def registry(self, *gates: AliasGate) -> Registry:
         """One facade of this state folder; another one each time."""
-        return Registry(self.storage, self.uploads, self.keeper(site), Trail(self.folder), gates)
+        return Registry(self.storage, self.uploads, self.keeper, Trail(self.folder), gates)
 
     @property
     def uploads(self) -> VersionUploads:
@@ -69,10 +69,9 @@ class Shop:
         begun = BegunUploads(self.folder, self.folder)
         return VersionUploads(self._registries(FACADE, None), self.server.url, begun)
 
-    def keeper(self, site: str = "here") -> Keeper:
-        return Keeper(
-            self.storage, Ledgers(self.folder, self.folder), Trail(self.folder), site=site, emit=self.events.append
-        )
+    @property
+    def keeper(self) -> Keeper:
+        return Keeper(self.storage, Ledgers(self.folder, self.folder), Trail(self.folder), emit=self.events.append)
 
     @property
     def storage(self) -> Storage:

@@ -14,13 +14,17 @@ from orchestrator.core.refs import Ref, RepoId, RepoType
 from orchestrator.core.sources import Source, site_of
 from orchestrator.errors import NotFoundError, SourcesDownError
 from orchestrator.oci.registries import Registries
+from orchestrator.registry.audit import Trail
+from orchestrator.registry.core import Registry
 from orchestrator.registry.ledger import Ledgers
 from orchestrator.registry.names import model_named
 from orchestrator.registry.own import OwnCatalog, OwnModels
+from orchestrator.registry.storage import Storage
 from orchestrator.registry.tokens import Signer, asked_for
 from orchestrator.registry.versions import Version
 from orchestrator.rights import Role
 from tests.registry.shop import ADMIN, Shop, auth_of, shop_in, somebody
+from tests.servers.registry import Answered, SmallServer
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 
@@ -91,7 +95,7 @@ def test_offline_the_registry_is_not_asked(tmp_path: Path) -> None:
 def test_names_are_aliases_and_versions(shop: Shop, model: RepoId) -> None:
     digests = {version: shop.publish(version, {**FILES, "v": version.encode()}, model=model) for version in VERSIONS}
     registry = shop.registry()
-    registry.move(ADMIN, model, "prod", "1.2.3", ())
+    registry.move(ADMIN, model, "prod", "1.2.3", "")
     names = own_models(shop).names(model)
     assert [(one.name, one.commit) for one in names.tags] == [(one, commit(digests[one])) for one in VERSIONS[::-1]]
     wanted = {"main": commit(digests["1.10.0"]), "prod": commit(digests["1.2.3"])}
@@ -131,7 +135,7 @@ def test_main_is_an_alias_of_that_name_before_the_newest_release(shop: Shop, mod
     digests = [shop.publish(version, {**FILES, "v": version.encode()}, model=model) for version in VERSIONS[:2]]
     registry, catalog = shop.registry(), own_catalog(shop)
     assert catalog.revision(Ref(model, "main", OWN)).commit == commit(digests[1])
-    registry.move(ADMIN, model, "main", VERSIONS[0], ())
+    registry.move(ADMIN, model, "main", VERSIONS[0], "")
     assert catalog.revision(Ref(model, "main", OWN)).commit == commit(digests[0])
     assert catalog.revision(Ref(model, "master", OWN)).commit == commit(digests[1])
 
@@ -163,7 +167,7 @@ def full(shop: Shop) -> tuple[Shop, RepoId]:
     model = model_named(f"team/full-{secrets.token_hex(6)}")
     for version in VERSIONS:
         shop.publish(version, {**FILES, "v": version.encode()}, model=model)
-    shop.registry().move(ADMIN, model, "prod", "1.2.3", ())
+    shop.registry().move(ADMIN, model, "prod", "1.2.3", "")
     return shop, model
 
 
@@ -186,3 +190,51 @@ def own_catalog(shop: Shop) -> OwnCatalog:
 
 def commit(digest: str) -> str:
     return digest.removeprefix("sha256:")[:40]
+
+
+def test_what_failed_takes_no_namespace(shop: Shop) -> None:
+    own, model = own_models(shop), model_named("google/gemma")
+    assert not own.has(model)
+    failing: tuple[Callable[[], object], ...] = (
+        lambda: shop.registry().sign(ADMIN, model, Version.parse("1.0.0"), b"x"),
+        lambda: shop.registry().publish(ADMIN, model, Version.parse("1.0.0"), "sha256:" + "0" * 64),
+        lambda: shop.registry().move(ADMIN, model, "prod", "1.0.0", ""),
+        lambda: shop.registry().remove(ADMIN, model, "prod", ""),
+        lambda: shop.registry().resolve(ADMIN, model, "1.0.0"),
+    )
+    for call in failing:
+        with pytest.raises(NotFoundError):
+            call()
+        for one in (own, own_models(shop)):
+            assert not one.has(repo("google/other"))
+
+
+def test_a_namespace_is_not_forgotten_by_an_answer_that_lacks_it(tmp_path: Path) -> None:
+    now = [0.0]
+    with shop_in(tmp_path) as shop:
+        shop.upload_to("secret/model", FILES)
+        assert own_models(shop).has(repo("secret/model"))
+        lists = Answers()
+        with SmallServer(lists.answer) as other:
+            registry = Registry(Storage(Registries(shop.net), other.url), shop.uploads, shop.keeper, Trail(shop.folder))
+            own = OwnModels(registry, Ledgers(tmp_path, tmp_path), shop.folder, shop.folder, clock=lambda: now[0])
+            for status, body in ((404, b""), (200, b'{"repositories": null}'), (200, b'{"repositories": ["a/b"]}')):
+                lists.given = Answered(status, body)
+                now[0] += 100.0
+                assert own.has(repo("secret/other"))
+                assert not own.has(repo("org/model"))
+            assert own.has(repo("a/other"))
+            # Nobody has told yet, and this one does not.
+            lists.given = Answered(404, b"")
+            fresh = OwnModels(registry, Ledgers(tmp_path, tmp_path), tmp_path, tmp_path)
+            with pytest.raises(SourcesDownError, match="nothing is asked for at the Hub"):
+                fresh.has(repo("secret/model"))
+
+
+class Answers:
+    """A registry that answers everything with the same."""
+
+    given: Answered
+
+    def answer(self, _: object) -> Answered:
+        return self.given

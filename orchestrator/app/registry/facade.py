@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from orchestrator.catalogs.sites import Sites
 from orchestrator.core.dialects import OWN
 from orchestrator.core.registries import Repository
 from orchestrator.core.sources import Source
-from orchestrator.disk.atomic import write_file
 from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import ConfigError
 from orchestrator.events import Emit
@@ -31,7 +29,7 @@ from orchestrator.registry.own import OwnCatalog, OwnModels
 from orchestrator.registry.storage import Storage
 from orchestrator.registry.uploads import VersionUploads
 from orchestrator.settings import Settings
-from orchestrator.system.small_files import RECORD_BYTES, read_named, read_small
+from orchestrator.system.small_files import RECORD_BYTES, read_named
 
 if TYPE_CHECKING:
     from orchestrator.registry.tokens import Signer
@@ -90,7 +88,7 @@ def open_registry(settings: Settings, state_dir: Path, registries: Registries, e
     trail = Trail(folder, on_event=bell.ring)
     storage, ledgers = Storage(registries, address), Ledgers(folder, stage)
     uploads = VersionUploads(registries, address, BegunUploads(folder, stage))
-    keeper = Keeper(storage, ledgers, trail, site=_site(folder, stage), emit=emit)
+    keeper = Keeper(storage, ledgers, trail, emit=emit)
     registry = Registry(storage, uploads, keeper, trail, _gates(settings.serve_registry_rules))
     own = OwnModels(registry, ledgers, folder, stage, offline=settings.offline)
     return Facade(address, registry, own, issue, service, bell)
@@ -108,17 +106,6 @@ def _folder(state_dir: Path) -> Path:
     folder = state_dir / "registry"
     PrivateFolder.make(folder).close()
     return folder
-
-
-def _site(folder: Path, stage: Path) -> str:
-    """The name of this facade among those that move the same aliases; it stays with its ledgers."""
-    path = folder / "site"
-    try:
-        return read_small(path, RECORD_BYTES).decode("ascii").strip()
-    except FileNotFoundError:
-        name = secrets.token_hex(8)
-        write_file(path, name, stage, mode=0o600)
-        return name
 
 
 def _gates(path: Path | None) -> tuple[AliasGate, ...]:

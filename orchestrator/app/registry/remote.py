@@ -115,19 +115,20 @@ class RegistryServices:
             if any(one >= next_one for one, next_one in pairwise((after, *(entry.number for entry in page)))):
                 raise ProtocolError("the registry tells changes that are not in order", source=self._server()[0])
             found += page
+            if page[-1].number <= after:
+                raise ProtocolError(f"{self._server()[0]} gives the same events again and again")
             after = page[-1].number
         return TrailDocument(tuple(found))
 
-    def present(self, model: str, alias: str) -> tuple[str, ...]:
-        """The digests that an alias stands for: none, one, or those that sites do not agree on."""
+    def present(self, model: str, alias: str) -> str:
+        """The digest that an alias stands for; empty where there is none."""
         try:
-            found = self._get(AliasEntry, f"/{model}/aliases/{quote(alias, safe='')}")
+            return self._get(AliasEntry, f"/{model}/aliases/{quote(alias, safe='')}").digest
         except NotFoundError:
-            return ()
-        return found.disputed or (found.digest,)
+            return ""
 
-    def move(self, model: str, alias: str, wanted: str, expected: tuple[str, ...]) -> ResolvedDocument:
-        """Have an alias stand for a version, if it stands for these digests."""
+    def move(self, model: str, alias: str, wanted: str, expected: str) -> ResolvedDocument:
+        """Have an alias stand for a version, if it stands for this digest, or with an empty one for nothing."""
         path = f"/{model}/aliases/{quote(alias, safe='')}"
         return self._ask(ResolvedDocument, "PUT", path, headers=_if(expected), body={"version": wanted})
 
@@ -167,8 +168,8 @@ class RegistryServices:
         """End the upload of a blob."""
         self._ask(UploadDocument, "PUT", f"/{model}/uploads/{digest}")
 
-    def remove(self, model: str, alias: str, expected: tuple[str, ...]) -> RemovedAliasDocument:
-        """Remove an alias, if it stands for these digests."""
+    def remove(self, model: str, alias: str, expected: str) -> RemovedAliasDocument:
+        """Remove an alias, if it stands for this digest."""
         path = f"/{model}/aliases/{quote(alias, safe='')}"
         return self._ask(RemovedAliasDocument, "DELETE", path, headers=_if(expected))
 
@@ -231,8 +232,8 @@ class RegistryServices:
         return url, token
 
 
-def _if(expected: tuple[str, ...]) -> dict[str, str]:
-    return {"If-Match": ", ".join(f'"{digest}"' for digest in expected)} if expected else {"If-None-Match": "*"}
+def _if(expected: str) -> dict[str, str]:
+    return {"If-Match": f'"{expected}"'} if expected else {"If-None-Match": "*"}
 
 
 def _refusal(answer: Answer, base: str) -> GlmAriaError:

@@ -37,15 +37,15 @@ _MOST_EVENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RegistryCall:
-    """A request: who asks, what stands in its path, query and body, for what an alias has to stand, and content that is
-    no JSON, with its type."""
+    """A request: who asks, what stands in its path, query and body, and content that is no JSON, with its type. An
+    alias has to stand for what is `expected`, or with an empty one for nothing."""
 
     who: Subject
     named: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, str] = field(default_factory=dict)
-    expected: tuple[str, ...] = ()
-    content: bytes = b""
+    expected: str = ""
+    content: bytes | None = None
     content_type: str = ""
 
     @property
@@ -71,6 +71,13 @@ class RegistryCall:
         if not is_sha256(self.named["digest"]):
             raise NotFoundError(f"{self.named['digest']!r} is no digest such as sha256:…")
         return Digest.parse(self.named["digest"])
+
+    @property
+    def sent(self) -> bytes:
+        """The content that came along. Raises UsageError without any."""
+        if self.content is None:
+            raise UsageError("there is no content in the request")
+        return self.content
 
     @property
     def wanted(self) -> str:
@@ -108,7 +115,6 @@ class Calls:
             "send": self.send,
             "end_upload": self.end_upload,
             "resolve": self.resolve,
-            "aliases": self.versions,
             "alias": self.alias,
             "move": self.move,
             "remove": self.remove,
@@ -134,7 +140,7 @@ class Calls:
     def publish(self, asked: RegistryCall) -> GivenDocument:
         """Publish a version."""
         version = asked.version
-        if asked.content:
+        if asked.content is not None:
             digest = self._registry.put_manifest(asked.who, asked.model, asked.content, asked.content_type)
         else:
             digest = asked.body["digest"]
@@ -146,7 +152,7 @@ class Calls:
 
     def sign(self, asked: RegistryCall) -> GivenDocument:
         """Attach a signature to a version."""
-        digest, signature = self._registry.sign(asked.who, asked.model, asked.version, asked.content)
+        digest, signature = self._registry.sign(asked.who, asked.model, asked.version, asked.sent)
         document = SignedDocument(asked.model.name, str(asked.version), digest, signature)
         return GivenDocument(document, signature)
 
@@ -162,7 +168,7 @@ class Calls:
     def send(self, asked: RegistryCall) -> GivenDocument:
         """A chunk of a blob."""
         start = _number(asked.query, "from", 0)
-        done = self._registry.send(asked.who, asked.model, asked.digest, start, asked.content)
+        done = self._registry.send(asked.who, asked.model, asked.digest, start, asked.sent)
         return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), False, done))
 
     def end_upload(self, asked: RegistryCall) -> GivenDocument:

@@ -119,7 +119,7 @@ class RegistryFace:
                 named,
                 parameters(request.query_string),
                 {} if is_content else _fields(route, body),
-                _expected(request.headers) if route.needs_condition else (),
+                _expected(request.headers) if route.needs_condition else "",
                 *((body, kind) if is_content else ()),
             )
             await self._answer(route, asked, answer)
@@ -204,16 +204,16 @@ def _fields(route: RestRoute, body: bytes) -> Mapping[str, str]:
     return {name: str(found[name]) for name in route.body}
 
 
-def _expected(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The digests for which an alias has to stand, by the conditions of a request. Raises Refused."""
+def _expected(headers: Mapping[str, str]) -> str:
+    """The digest for which an alias has to stand, by the conditions of a request; empty for none. Raises Refused."""
     wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
     if wanted is None and unwanted is None:
         raise Refused(428, 'say what the alias stands for now: If-Match: "sha256:…", or If-None-Match: * for nothing')
     if wanted is None:
         if (unwanted or "").strip() != "*":
             raise Refused(400, "If-None-Match takes only * here")
-        return ()
-    found = [_TAG.fullmatch(part) for part in wanted.split(",")]
-    if unwanted is not None or not all(found):
-        raise Refused(400, 'If-Match takes digests in quotes: "sha256:…"')
-    return tuple(one[1] for one in found if one)
+        return ""
+    found = _TAG.fullmatch(wanted)
+    if unwanted is not None or found is None:
+        raise Refused(400, 'If-Match takes one digest in quotes: "sha256:…"')
+    return found[1]

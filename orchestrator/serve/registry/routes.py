@@ -110,7 +110,6 @@ ROUTES = (
         *("PUT", _UPLOAD, "end_upload", "End the upload of a blob, which must be whole", UploadDocument), refuses=(409,)
     ),
     RestRoute("GET", _MODEL + "/resolve", "resolve", "Find a version", ResolvedDocument, query={"range": _WANTED}),
-    RestRoute("GET", _MODEL + "/aliases", "aliases", "List versions and aliases", ModelVersionsDocument),
     RestRoute("GET", _MODEL + "/aliases/{alias}", "alias", "Tell what an alias stands for, also as ETag", AliasEntry),
     RestRoute(
         *("PUT", _MODEL + "/aliases/{alias}", "move"),
@@ -222,7 +221,7 @@ def _operation(route: RestRoute) -> Json:
 
 
 _CONDITIONS = {
-    "If-Match": 'The digest that the alias stands for, in quotes: `"sha256:…"`; several where it is disputed',
+    "If-Match": 'The digest that the alias stands for, in quotes: `"sha256:…"`',
     "If-None-Match": "`*`: the alias stands for nothing yet",
 }
 

@@ -140,7 +140,7 @@ RPC_CALLS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "SetAlias": (
         "promote",
         "ABORTED",
-        lambda model: pb.SetAliasRequest(model=model, alias="prod", wanted="1.0.0", expected=[NO_BLOB]),
+        lambda model: pb.SetAliasRequest(model=model, alias="prod", wanted="1.0.0", expected=NO_BLOB),
     ),
 }
 """The calls of gRPC: the right that each needs, and how one that is allowed ends."""
@@ -167,8 +167,8 @@ def test_who_watches_all_aliases_sees_those_of_what_may_be_read(house: RegistryH
             stream.cancel()
         streams = {who: client.watch(house.tokens[who])[0] for who in ("reader-team", "reader")}
         for model in (OTHERS, OURS):
-            path, present = f"/{model}/aliases/prod", house.client("admin", model).head("prod")
-            assert house.call("admin", "PUT", path, {"version": "1.0.0"}, If_Match=f'"{present}"').status == 200
+            made = house.call("admin", "PUT", f"/{model}/aliases/seen", {"version": "1.0.0"}, If_None_Match="*")
+            assert made.status == 200, made
         assert next(streams["reader-team"]).model == OURS
         assert [next(streams["reader"]).model for _ in range(2)] == [OTHERS, OURS]
 

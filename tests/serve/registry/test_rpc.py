@@ -109,11 +109,11 @@ def test_an_alias_moves_for_who_names_what_it_stands_for(client: Calling, house:
     made = move(client, house, alias="stable", wanted="1.0.0", must_not_exist=True)
     assert (made.value.digest, list(made.value.aliases)) == (one, ["stable"])
     again = move(client, house, alias="stable", wanted="1.1.0", must_not_exist=True)
-    late = move(client, house, alias="stable", wanted="1.1.0", expected=[two])
+    late = move(client, house, alias="stable", wanted="1.1.0", expected=two)
     for lost in (again, late):
         assert (lost.code, lost.details) == ("ABORTED", [one])
         assert one in lost.said
-    assert move(client, house, alias="stable", wanted="^1", expected=[one]).value.version == "1.1.0"
+    assert move(client, house, alias="stable", wanted="^1", expected=one).value.version == "1.1.0"
     assert house.call("reader", "GET", f"/{MODEL}/aliases/stable").tag == f'"{two}"'
     event = house.call("reader", "GET", f"/{MODEL}/events").value["events"][-1]
     assert (event["who"], event["deed"], event["before"], event["after"]) == ("promoter", "move", one, two)
@@ -129,13 +129,13 @@ def test_an_alias_moves_for_who_names_what_it_stands_for(client: Calling, house:
         ("SetAlias", pb.SetAliasRequest(model=MODEL, alias="a", must_not_exist=True), "INVALID_ARGUMENT"),
         (
             "SetAlias",
-            pb.SetAliasRequest(model=MODEL, alias="a", wanted="1.0.0", expected=["sha256:x"]),
+            pb.SetAliasRequest(model=MODEL, alias="a", wanted="1.0.0", expected="sha256:x"),
             "INVALID_ARGUMENT",
         ),
         (
             "SetAlias",
             pb.SetAliasRequest(
-                model=MODEL, alias="a", wanted="1.0.0", expected=["sha256:" + "0" * 64], must_not_exist=True
+                model=MODEL, alias="a", wanted="1.0.0", expected="sha256:" + "0" * 64, must_not_exist=True
             ),
             "INVALID_ARGUMENT",
         ),
@@ -165,7 +165,7 @@ def test_of_eight_who_move_an_alias_by_grpc_and_rest_one_wins_and_seven_are_told
     assert move(client, house, alias="raced", wanted="1.0.0", must_not_exist=True).code == "OK"
 
     def by_grpc() -> tuple[str, list[str]]:
-        found = move(client, house, alias="raced", wanted="1.1.0", expected=[one])
+        found = move(client, house, alias="raced", wanted="1.1.0", expected=one)
         return found.code, found.details
 
     def by_rest() -> tuple[str, list[str]]:
@@ -191,7 +191,7 @@ def test_who_watches_sees_a_move_by_either_way(client: Calling, house: RegistryH
     house.publish("publisher", MODEL, "0.9.0", {"config.json": b"0"})
     assert move(client, house, alias="other", wanted="1.0.0", must_not_exist=True).code == "OK"
     assert house.call("promoter", "PUT", path, {"version": "1.0.0"}, If_None_Match="*").status == 200
-    assert move(client, house, alias="seen", wanted="1.1.0", expected=[one]).code == "OK"
+    assert move(client, house, alias="seen", wanted="1.1.0", expected=one).code == "OK"
     assert house.call("promoter", "DELETE", path, If_Match=f'"{two}"').status == 200
     seen = [next(named) for _ in range(3)]
     assert [(move.alias, move.before, move.after, move.version, move.moved_by) for move in seen] == [

@@ -12,6 +12,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.commands.registry.naming import RegistryChoice, calls, model_at
 from orchestrator.cli.run import Run, finish
 from orchestrator.cli.typed import argument, option, takes
+from orchestrator.core.registries import is_sha256
 from orchestrator.errors import UsageError
 from orchestrator.registry.document import RemovedAliasDocument, ResolvedDocument
 
@@ -53,9 +54,7 @@ def alias(options: AliasOptions) -> int:
         command = f"glm-aria registry alias {quote(model)}@1.2.3 {quote(options.alias)}"
         raise UsageError("name either a version or --remove", hint=f"for example: {command}")
     registry, run = calls(options.choice), Run(options.choice.as_json)
-    expected = _expected(options.expect)
-    if expected is None:
-        expected = registry.present(model, options.alias)
+    expected = registry.present(model, options.alias) if options.expect is None else _expected(options.expect)
     if options.remove:
         removed = registry.remove(model, options.alias, expected)
         return finish(run, "registry alias", removed, _say_removed)
@@ -63,15 +62,15 @@ def alias(options: AliasOptions) -> int:
     return finish(run, "registry alias", moved, lambda found: _say_moved(found, options.alias))
 
 
-def _expected(text: str | None) -> tuple[str, ...] | None:
-    if text is None or text == _NOTHING:
-        return None if text is None else ()
-    from orchestrator.registry.names import is_digest
-
-    digests = tuple(text.split(","))
-    if not all(is_digest(one) and ":" in one for one in digests):
-        raise UsageError(f"--expect {text!r} is no digest such as sha256:…, and not {_NOTHING!r}")
-    return digests
+def _expected(text: str) -> str:
+    if text == _NOTHING:
+        return ""
+    if not is_sha256(text):
+        raise UsageError(
+            f"--expect {text!r} is no digest such as sha256:…, and not {_NOTHING!r}",
+            hint="glm-aria registry show MODEL@ALIAS tells the whole digest",
+        )
+    return text
 
 
 def _say_moved(found: ResolvedDocument, name: str) -> None:

@@ -98,12 +98,7 @@ def _print_versions(found: ModelVersionsDocument) -> None:
         )
         for one in found.versions
     ]
-    disputed = [
-        f"{one.alias} is disputed: sites moved it to {' and '.join(one.disputed)}"
-        for one in found.aliases
-        if one.disputed
-    ]
-    show_table(("VERSION", "ALIASES", "SIZE", "PUBLISHED", "BY", "DIGEST"), rows, disputed, whole="VERSION")
+    show_table(("VERSION", "ALIASES", "SIZE", "PUBLISHED", "BY", "DIGEST"), rows, whole="VERSION")
 
 
 def _print_resolved(found: ResolvedDocument) -> None:

@@ -39,14 +39,12 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class AliasRow:
-    """An alias: what it stands for, by whom and when it was moved there (0.0: not known). `disputed` is what else sites
-    moved it to."""
+    """An alias: what it stands for, by whom and when it was moved there (0.0: not known)."""
 
     name: str
     target: str
     who: str
     at: float
-    disputed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +145,8 @@ def alias_rows(ledger: ModelLedger, trail: Iterable[TrailEvent]) -> list[AliasRo
     for name, alias in sorted(ledger.aliases.items()):
         if (digest := alias.digest) is not None:
             event = moved.get((name, digest))
-            disputed = sorted(target(ledger, head) for head in alias.heads if head != digest)
             who, at = (shown(event.who, _LONGEST_NAME), event.at) if event else ("", 0.0)
-            rows.append(AliasRow(name, target(ledger, digest), who, at, tuple(disputed) if alias.is_disputed else ()))
+            rows.append(AliasRow(name, target(ledger, digest), who, at))
     return rows
 
 

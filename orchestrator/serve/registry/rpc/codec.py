@@ -48,13 +48,13 @@ def page(ledger: ModelLedger, asked: pb.ListVersionsRequest) -> pb.ListVersionsR
     )
 
 
-def expected(asked: pb.SetAliasRequest) -> tuple[str, ...]:
-    """The digests for which the alias has to stand. Raises UsageError where nothing is expected."""
+def expected(asked: pb.SetAliasRequest) -> str:
+    """The digest for which the alias has to stand; empty for nothing. Raises UsageError where it is not said."""
     if bool(asked.expected) is asked.must_not_exist:
         raise UsageError("say what the alias stands for now: its digest as expected, or must_not_exist for nothing")
-    if wrong := [one for one in asked.expected if not is_sha256(one)]:
-        raise UsageError(f"expected has {wrong[0]!r}, which is no digest such as sha256:…")
-    return tuple(asked.expected)
+    if asked.expected and not is_sha256(asked.expected):
+        raise UsageError(f"expected is {asked.expected!r}, which is no digest such as sha256:…")
+    return asked.expected
 
 
 def moved(event: TrailEvent, aliases: frozenset[str]) -> pb.AliasEvent | None:
@@ -85,7 +85,7 @@ def _entry(version: Version, ledger: ModelLedger) -> pb.VersionEntry:
 
 
 def _alias(entry: AliasEntry) -> pb.AliasEntry:
-    return pb.AliasEntry(alias=entry.alias, digest=entry.digest, version=entry.version or "", disputed=entry.disputed)
+    return pb.AliasEntry(alias=entry.alias, digest=entry.digest, version=entry.version or "")
 
 
 def _version(token: str) -> Version:

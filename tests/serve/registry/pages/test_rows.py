@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.versions import Dot, Edits
 from orchestrator.registry.aliases import Alias
 from orchestrator.registry.audit import Deed, TrailEvent
 from orchestrator.registry.contents import FileDelta, KeyDelta, VersionDifference, VersionFacts
@@ -31,7 +30,7 @@ def ledger(*versions: str, **aliases: str) -> ModelLedger:
             Version.parse(text): Edition(f"sha256:{format(n, 'x') * 64}"[:71], n, "ann", float(n))
             for n, text in enumerate(versions, 1)
         },
-        {name: Alias().moved(digest, (), "here", 1) for name, digest in aliases.items()},
+        {name: Alias((digest,)) for name, digest in aliases.items()},
     )
 
 
@@ -50,17 +49,9 @@ def test_the_newest_release_is_told_of_a_model_and_a_prerelease_where_there_is_n
 def test_an_alias_says_who_moved_it_to_where_it_stands() -> None:
     trail = [event(Deed.MOVE, "prod", after=ONE), event(Deed.MOVE, "prod", ONE, TWO, who="eve")]
     (found,) = alias_rows(ledger("1.0.0", "1.1.0", prod=ONE), trail)
-    assert (found.name, found.target, found.who, found.at, found.disputed) == ("prod", "1.0.0", "bob", 9.0, ())
+    assert (found.name, found.target, found.who, found.at) == ("prod", "1.0.0", "bob", 9.0)
     (unknown,) = alias_rows(ledger("1.0.0", prod=ONE), [])
     assert (unknown.who, unknown.at) == ("", 0.0)
-
-
-def test_an_alias_that_two_sites_moved_says_where_to() -> None:
-    agreed = Edits().put(Dot("a", (1, 1)), ONE, ())
-    first, second = (agreed.put(Dot(site, (2, 1)), to, (Dot("a", (1, 1)),)) for site, to in (("a", TWO), ("b", OTHER)))
-    model = ModelLedger(ledger("1.0.0", "1.1.0").versions, {"prod": Alias(first | second)})
-    (found,) = alias_rows(model, [])
-    assert (found.target, found.disputed) == ("1.0.0", ("1.1.0", "f" * 12))
 
 
 def test_versions_come_newest_first_each_with_the_one_before() -> None:

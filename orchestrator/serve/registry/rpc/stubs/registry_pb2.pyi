@@ -68,16 +68,14 @@ class VersionEntry(_message.Message):
     def __init__(self, version: _Optional[str] = ..., digest: _Optional[str] = ..., size: _Optional[int] = ..., published_by: _Optional[str] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AliasEntry(_message.Message):
-    __slots__ = ("alias", "digest", "version", "disputed")
+    __slots__ = ("alias", "digest", "version")
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    DISPUTED_FIELD_NUMBER: _ClassVar[int]
     alias: str
     digest: str
     version: str
-    disputed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, alias: _Optional[str] = ..., digest: _Optional[str] = ..., version: _Optional[str] = ..., disputed: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, alias: _Optional[str] = ..., digest: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
     __slots__ = ("model", "alias", "wanted", "expected", "must_not_exist")
@@ -89,9 +87,9 @@ class SetAliasRequest(_message.Message):
     model: str
     alias: str
     wanted: str
-    expected: _containers.RepeatedScalarFieldContainer[str]
+    expected: str
     must_not_exist: bool
-    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., wanted: _Optional[str] = ..., expected: _Optional[_Iterable[str]] = ..., must_not_exist: bool = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., wanted: _Optional[str] = ..., expected: _Optional[str] = ..., must_not_exist: bool = ...) -> None: ...
 
 class WatchAliasesRequest(_message.Message):
     __slots__ = ("model", "aliases", "after")
