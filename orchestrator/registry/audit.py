@@ -62,7 +62,7 @@ class TrailEvent:
 class Trail:
     """The trail of a state folder; threads and processes may share it.
 
-    Another file in its place, as after it was moved away, is another trail, whose numbers begin anew.
+    Another file in its place, as after it was moved away, is another trail, with numbers of its own.
     """
 
     def __init__(self, folder: Path, *, on_event: Callable[[TrailEvent], None] = lambda _: None) -> None:

@@ -1,7 +1,7 @@
 """The ledger, the trail and the tags of the registry: each change is in all of them, or in none.
 
 A change is planned in the ledger, then its event is added to the trail, then it is made in the ledger. The event
-decides: a plan that a crash left is made where the trail has it, and else dropped, since nobody was told of it.
+decides: of a plan that a crash left, what the trail has is made; the rest is dropped, and nobody was answered.
 
 The tag of the registry follows. What the ledger says is right: a tag that it does not know was there before the facade,
 and is taken in; one that stands for something else was moved past it, or has not followed yet, and is put right.
