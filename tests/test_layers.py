@@ -181,5 +181,11 @@ def test_a_server_with_a_registry_loads_no_grpc_before_it_is_asked_to_speak_it()
 
 def test_a_pull_that_asks_the_root_has_loaded_nothing_of_what_follows() -> None:
     loaded = loaded_by("orchestrator.cli.commands.pull", "orchestrator.app.services")
-    later = {"aria2p", "jinja2", "orchestrator.documents", "orchestrator.pull.document", "orchestrator.transfer.feeder"}
-    assert not loaded & later, "import it in the function that uses it; `_preload` of pull/pull.py loads it in time"
+    later = {
+        "aria2p",
+        "jinja2",
+        "orchestrator.documents",
+        "orchestrator.pulling.document",
+        "orchestrator.transfer.feeder",
+    }
+    assert not loaded & later, "import it in the function that uses it; `_preload` of pulling/pull.py loads it in time"

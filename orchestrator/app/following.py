@@ -16,7 +16,7 @@ from orchestrator.cache.retention.pins import Pins
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError, UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.servers import RunningServer
 from orchestrator.settings import Settings
 from orchestrator.system import threads

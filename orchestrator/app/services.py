@@ -36,8 +36,8 @@ from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.stats import SourceStats, Stats
-from orchestrator.pull import pull as flow
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pulling import pull as flow
+from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
@@ -117,7 +117,7 @@ class Services:
 
     def fetch_url(self, url: str, digest: Digest, folder: Path, emit: Emit, *, force: bool = False) -> PullReport:
         """Fetch a single file by its address."""
-        from orchestrator.pull.single import fetch_single
+        from orchestrator.pulling.single import fetch_single
 
         state_of(self.settings)  # what arrives lies there until it is proven
         with stoppable() as stop, self._open(stop, emit) as (cache, sources, _, _):

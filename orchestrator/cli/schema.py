@@ -11,7 +11,7 @@ from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.publishing.document import PushDocument
-from orchestrator.pull.document import PlanDocument, PullDocument
+from orchestrator.pulling.document import PlanDocument, PullDocument
 from orchestrator.registry.document import (
     CheckDocument,
     DiffDocument,

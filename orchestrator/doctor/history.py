@@ -19,7 +19,7 @@ from orchestrator.core.sources import Sent, total
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE
-from orchestrator.pull.report import FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileState, ModelReport, PullReport
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 

@@ -22,8 +22,8 @@ from orchestrator.mirrors.ranges import fetch_range
 from orchestrator.mirrors.sources import Sources
 from orchestrator.proof.hashing import halt
 from orchestrator.proof.pieces import Range, piece_hash
-from orchestrator.pull.pull import pull
-from orchestrator.pull.report import PullReport
+from orchestrator.pulling.pull import pull
+from orchestrator.pulling.report import PullReport
 from orchestrator.system.signals import Stop
 from orchestrator.upkeep.mending import mended_copy, put_back
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from orchestrator.events import Emit
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import PullReport
+from orchestrator.pulling.report import PullReport
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import start
 

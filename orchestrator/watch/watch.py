@@ -21,7 +21,7 @@ from orchestrator.core.sizes import format_duration
 from orchestrator.errors import GlmAriaError, Interrupted, UsageError
 from orchestrator.events import Emit, Event, Flipped, ModelPhase, Notice, Phase
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import ModelReport
+from orchestrator.pulling.report import ModelReport
 from orchestrator.system.signals import Stop
 from orchestrator.watch import reconcile
 from orchestrator.watch.follow import Follower

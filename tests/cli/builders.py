@@ -9,7 +9,7 @@ from orchestrator.core.refs import parse_ref
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Notice
-from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport, PullReport
 
 COMMIT = "c" * 40
 TRUST = Trust("root", "https://huggingface.co")

@@ -12,8 +12,8 @@ from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.trust import Trust
 from orchestrator.errors import NotFoundError
 from orchestrator.events import ModelPhase, Notice, Phase
-from orchestrator.pull.document import PullDocument
-from orchestrator.pull.report import FileReport, FileState
+from orchestrator.pulling.document import PullDocument
+from orchestrator.pulling.report import FileReport, FileState
 from tests.cli.builders import COMMIT, CONFIG, WEIGHTS, done, failed, plan_of, report, telling
 
 SNAPSHOT = f"/cache/models--org--name/snapshots/{COMMIT}"

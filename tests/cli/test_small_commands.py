@@ -141,7 +141,7 @@ def test_a_pull_with_nothing_to_do_loads_little() -> None:
     program = f"""
 import sys
 from types import SimpleNamespace
-from orchestrator.pull.report import PullReport
+from orchestrator.pulling.report import PullReport
 from orchestrator.cli.main import main
 fake = SimpleNamespace(pull=lambda request, emit, hook: PullReport(()))
 assert main(["pull", "org/name"], services=lambda settings: fake) == 0

@@ -25,8 +25,8 @@ from orchestrator.events import Event, Notice
 from orchestrator.lists.request import Item
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
-from orchestrator.pull.delivery import _Delivery
-from orchestrator.pull.model_run import ModelRun
+from orchestrator.pulling.delivery import _Delivery
+from orchestrator.pulling.model_run import ModelRun
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.hub.faults import Fault

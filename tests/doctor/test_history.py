@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.network.resolvers import NameServer, Standing
 from orchestrator.doctor.history import MOST, History, Past, entries_of, rates_over_time
 from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
-from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport, PullReport
 from tests import plain
 
 

@@ -15,7 +15,7 @@ from orchestrator.core.refs import Target
 from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted, NotFoundError, TemporaryError, UsageError
 from orchestrator.events import Emit, Flipped, ModelPhase, Phase
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.system.signals import Stop
 from orchestrator.watch import watch as module
 from orchestrator.watch.state import WatchFile, WatchState

@@ -30,7 +30,7 @@ from orchestrator.errors import Interrupted, NotAllowedError, NotFoundError, Tem
 from orchestrator.events import Emit, Event, FileProgress, FleetNews, SourceRates
 from orchestrator.lists.lockfile import parse_lock
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.report import FileState, PullReport
+from orchestrator.pulling.report import FileState, PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.guide import FleetGuide
 from orchestrator.swarm.control.loops import LoopThread

@@ -18,8 +18,8 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.lists.lockfile import Lock, parse_lock
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pull import pull as flow
-from orchestrator.pull.report import PullReport
+from orchestrator.pulling import pull as flow
+from orchestrator.pulling.report import PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.messages import NodePhase, TaskLock
 from orchestrator.system import threads

@@ -20,9 +20,9 @@ from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
 from orchestrator.events import Emit, Event, Notice, SourceRates
 from orchestrator.lists.lockfile import parse_lock, render_lock
 from orchestrator.lists.request import PullRequest
-from orchestrator.pull import pull as flow
-from orchestrator.pull.locking import FreshLock, lock_ahead, locked_items
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pulling import pull as flow
+from orchestrator.pulling.locking import FreshLock, lock_ahead, locked_items
+from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.settings import Settings
 from orchestrator.swarm.control.access import sealed
 from orchestrator.swarm.control.messages import Submission, TaskLock, TaskState, TaskStatus, task_of

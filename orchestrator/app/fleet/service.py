@@ -26,7 +26,7 @@ from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.app.fleet.node import EndedNode
-    from orchestrator.pull.locking import FreshLock
+    from orchestrator.pulling.locking import FreshLock
     from orchestrator.swarm.control.line import FleetCalls
     from orchestrator.swarm.control.messages import NodeStatus, TaskStatus
 
@@ -148,7 +148,7 @@ class FleetServices:
             return fleet.do(end, stop)
 
     def _locked(self, request: PullRequest, stop: Stop, emit: Emit) -> FreshLock:
-        from orchestrator.pull.locking import lock_ahead
+        from orchestrator.pulling.locking import lock_ahead
 
         with opened(self.settings, stop, emit) as (cache, sources, sites, told):
             mover = mover_of(self.settings)

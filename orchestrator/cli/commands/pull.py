@@ -24,13 +24,13 @@ from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.lists.wanted import group
-from orchestrator.pull.report import PullReport, failures_of
+from orchestrator.pulling.report import PullReport, failures_of
 from orchestrator.settings import Settings
 from orchestrator.settings.secrets import without_secrets
 from orchestrator.watch.on_change import Hook
 
 if TYPE_CHECKING:
-    from orchestrator.pull.document import PullDocument
+    from orchestrator.pulling.document import PullDocument
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
@@ -180,7 +180,7 @@ def _pull(options: PullOptions) -> int:
         report = _pull_models(options, settings, run)
     # Only now: what tells how it ended is not loaded before the root is asked.
     from orchestrator.cli.views.pull import print_pull
-    from orchestrator.pull.document import PullDocument
+    from orchestrator.pulling.document import PullDocument
 
     outcome = run.outcome(
         failures_of(report.models),
@@ -268,7 +268,7 @@ def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
     if aria2_input:
         services(settings).write_aria2_input(made, places.absolute(aria2_input))
     from orchestrator.cli.views.plan import print_plan
-    from orchestrator.pull.document import DiskRoom, PlanDocument
+    from orchestrator.pulling.document import DiskRoom, PlanDocument
 
     outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
     report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.cli import terminal
 from orchestrator.core.sizes import format_size
-from orchestrator.pull.document import PlanDocument
+from orchestrator.pulling.document import PlanDocument
 
 
 def print_plan(plan: PlanDocument) -> None:

@@ -8,8 +8,8 @@ from orchestrator.core.sources import Sent, node_of
 from orchestrator.core.text import counted, printable, redacted
 from orchestrator.core.trust import Level
 from orchestrator.documents import TrustEntry
-from orchestrator.pull.document import REUSED, PullDocument, PulledModel
-from orchestrator.pull.report import FileState
+from orchestrator.pulling.document import REUSED, PullDocument, PulledModel
+from orchestrator.pulling.report import FileState
 
 
 def print_pull(report: PullDocument, *, quiet: bool = False, verbose: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.app.fleet.led import TaskProgress
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.events import SourceRates, ignore
-from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.swarm.control.messages import NodePhase, TaskReport
 
 FILE = RepoFile("a.bin", 900, Digest.parse(f"sha256:{'ab' * 32}"), is_lfs=True)

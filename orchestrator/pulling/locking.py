@@ -18,7 +18,7 @@ from orchestrator.events import Emit
 from orchestrator.lists.lockfile import Lock
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.pull import pull
+from orchestrator.pulling.pull import pull
 from orchestrator.resolve.locked import lock
 from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import resolve

@@ -29,10 +29,10 @@ from orchestrator.errors import (
 from orchestrator.events import Emit, FileProgress, Flipped, Phase, Queued
 from orchestrator.folders.local_dir import place_local
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.messages import Batch, Message, Published
-from orchestrator.pull.model_run import ModelRun
-from orchestrator.pull.placing import BatchPlacer
-from orchestrator.pull.report import FileState
+from orchestrator.pulling.messages import Batch, Message, Published
+from orchestrator.pulling.model_run import ModelRun
+from orchestrator.pulling.placing import BatchPlacer
+from orchestrator.pulling.report import FileState
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop

@@ -11,7 +11,7 @@ from typing import Self
 from orchestrator.core.plan import Action, ModelPlan, Plan
 from orchestrator.core.sources import Sent, node_of, total
 from orchestrator.documents import Amount, BytesBySource, Commit, Count, DigestText, ErrorCode, TrustEntry
-from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport, PullReport
 
 REUSED = (FileState.ALREADY, FileState.LINKED)
 _HERE = (Action.KEEP, Action.CHECK)

@@ -37,7 +37,7 @@ from orchestrator.mirrors.sources import Sources
 from orchestrator.net import shapes
 from orchestrator.net.session import Net
 from orchestrator.net.statuses import Then, meaning
-from orchestrator.pull.report import FileReport, FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.inbox import Inbox
 from orchestrator.system.signals import Stop

@@ -21,8 +21,8 @@ from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.sources import Sources
-from orchestrator.pull.model_run import ModelRun
-from orchestrator.pull.report import ModelReport, PullReport
+from orchestrator.pulling.model_run import ModelRun
+from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.resolve.naming import refuse_what_disk_cannot_hold
 from orchestrator.resolve.question import Question
 from orchestrator.resolve.resolve import ask, remember
@@ -32,11 +32,11 @@ from orchestrator.system.threads import Step, at_once
 
 _RESOLVERS = 8
 _OF_A_TRANSFER = (
-    "orchestrator.pull.delivery",
+    "orchestrator.pulling.delivery",
     "orchestrator.transfer.feeder",
     "orchestrator.aria2.daemon",
     "jinja2",
-    "orchestrator.pull.document",
+    "orchestrator.pulling.document",
 )
 
 
@@ -56,7 +56,7 @@ def pull(
                         # The ref may be another name of what was pulled before, which is then known offline, too.
                         remember(run.resolved, cache.records, sites)
             if _open(runs):
-                from orchestrator.pull.delivery import deliver  # loads aria2p, which a complete model does not need
+                from orchestrator.pulling.delivery import deliver  # loads aria2p, which a complete model does not need
 
                 stop.is_abrupt = False
                 deliver(_open(runs), sites, sources, cache, mover, stop=stop, emit=emit)

@@ -1,4 +1,4 @@
-"""Reports of a run; `pull/document.py` turns them into text and JSON."""
+"""Reports of a run; `pulling/document.py` turns them into text and JSON."""
 
 from __future__ import annotations
 

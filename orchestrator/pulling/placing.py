@@ -10,8 +10,8 @@ from orchestrator.core.plan import Action
 from orchestrator.depot.batches import Batches
 from orchestrator.depot.messages import Proven
 from orchestrator.errors import GlmAriaError
-from orchestrator.pull.messages import Batch, Message
-from orchestrator.pull.model_run import ModelRun
+from orchestrator.pulling.messages import Batch, Message
+from orchestrator.pulling.model_run import ModelRun
 from orchestrator.system.inbox import Inbox
 from orchestrator.transfer.interface import Already
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.core.plan import Job
 from orchestrator.depot.messages import DepotMessage
 from orchestrator.errors import GlmAriaError
-from orchestrator.pull.model_run import ModelRun
+from orchestrator.pulling.model_run import ModelRun
 
 
 @dataclass(frozen=True, slots=True)

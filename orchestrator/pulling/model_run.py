@@ -16,7 +16,7 @@ from orchestrator.events import Emit, ModelPhase, Phase
 from orchestrator.folders.local_dir import LocalSurvey, survey_local
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.request import Item
-from orchestrator.pull.report import FileReport, FileState, ModelReport
+from orchestrator.pulling.report import FileReport, FileState, ModelReport
 from orchestrator.resolve.locked import lock, refuse_other_bytes
 from orchestrator.system.signals import Stop
 

@@ -20,8 +20,8 @@ from orchestrator.depot.mover import Mover
 from orchestrator.errors import CannotCreateError, DaemonError, Interrupted, NotFoundError, UnsafeError
 from orchestrator.events import ModelPhase, Phase
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pull.pull import plan, pull
-from orchestrator.pull.report import FileState, ModelReport, PullReport
+from orchestrator.pulling.pull import plan, pull
+from orchestrator.pulling.report import FileState, ModelReport, PullReport
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.plain import FILES, ONE, REPO, ROOT, TWO, Heard, PlainCatalog
