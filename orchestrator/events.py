@@ -81,12 +81,14 @@ class Flipped:
     """A model's snapshot is whole, and its ref is written: readers find `new` from now on.
 
     `old` is the commit that the ref stood for before; None when there was none, or the revision is a commit itself.
+    `version` is what the registry of the model calls `new`, where it has one.
     """
 
     model: str
     snapshot: Path
     old: str | None
     new: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

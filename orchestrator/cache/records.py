@@ -33,13 +33,14 @@ _WORD = "fleet.json"
 class Record:
     """A commit as it was listed: the whole tree, how far it was to be believed, whether it asked for a token.
 
-    `pinned` is the ref at which its bytes lie, as `ResolvedModel` has it.
+    `pinned` is the ref at which its bytes lie, and `version` what its site calls it, as `ResolvedModel` has them.
     """
 
     tree: RepoTree
     trust: Trust
     is_restricted: bool = False
     pinned: Ref | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Records:
             },
             "is_restricted": record.is_restricted,
             **({"pinned": str(record.pinned)} if record.pinned else {}),
+            **({"called": record.version} if record.version else {}),
             "files": [
                 [file.path, file.size, str(file.digest), file.is_lfs, file.git_oid] for file in record.tree.files
             ],
@@ -212,7 +214,8 @@ def _record(commit: str, data: dict[str, Any]) -> Record:
     pinned = parse_ref(data["pinned"]) if "pinned" in data else None
     if pinned is not None and pinned.commit != commit:
         raise ValueError(f"{pinned} is not {commit}")
-    return Record(tree, _trust(data["trust"]), bool(data["is_restricted"]), pinned)
+    version = str(data["called"]) if "called" in data else None
+    return Record(tree, _trust(data["trust"]), bool(data["is_restricted"]), pinned, version)
 
 
 def _seal(data: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ class Revision:
     `commit` is 40-hex. `is_restricted` (gated or private) repos answer only with a token. `name_now` is the repo's
     name as the catalog writes it: it differs from the one asked for when the repo was renamed. `modified` is the date
     of the commit in unix seconds, None where it is not told. `pinned` and `twin` are those of `ResolvedModel`.
+    `version` is what the site calls it, if that is more than the ref says: the version that a range stands for.
     `may_go_back`: the site keeps a trail of who moved the ref, so that an older commit is as deliberate as a newer one.
     """
 
@@ -28,6 +29,7 @@ class Revision:
     modified: float | None = None
     pinned: Ref | None = None
     twin: Ref | None = None
+    version: str | None = None
     may_go_back: bool = False
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.pointers import PointerCatalog
+from orchestrator.catalogs.pointers import Pointed, PointerCatalog
 from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.core.sources import Source
 from orchestrator.errors import NotAllowedError, NotFoundError, ProtocolError, UsageError
@@ -33,7 +33,7 @@ class MlflowCatalog(PointerCatalog):
         self._net = net
         self._registries = registries
 
-    def _point(self, ref: Ref) -> Ref:
+    def _point(self, ref: Ref) -> Pointed:
         name, site = ref.repo.name, self.source.name
         with blaming(site):
             version = ref.revision if ref.revision.isdecimal() else self._version(ref)
@@ -42,7 +42,7 @@ class MlflowCatalog(PointerCatalog):
             try:
                 if "://" not in uri:
                     raise UsageError("no ref")
-                return parse_ref(uri)
+                return Pointed(parse_ref(uri), version)
             except UsageError:
                 raise NotFoundError(
                     f"{site} keeps version {version} of {name} at {uri[:_SHOWN]!r}, where no file has a digest that "

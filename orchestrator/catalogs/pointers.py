@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.core.files import RepoTree
@@ -15,6 +15,14 @@ from orchestrator.core.sources import Source
 from orchestrator.errors import NotFoundError, ProtocolError
 
 _MOST_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """The ref of another kind that a ref stands for, and what the site calls it: a version."""
+
+    target: Ref
+    version: str | None = None
 
 
 class PointerCatalog(ABC):
@@ -32,7 +40,8 @@ class PointerCatalog(ABC):
             known = self._pointed.get((ref.repo, ref.revision))
         if known is not None:
             return known
-        target = self._point(ref)
+        pointed = self._point(ref)
+        target = pointed.target
         if target.catalog.has_no_files:
             raise ProtocolError(
                 f"{self.source.name} says that {ref} is {target}, which holds no files itself", source=self.source.name
@@ -46,6 +55,7 @@ class PointerCatalog(ABC):
             found,
             name_now=ref.repo.name,
             pinned=found.pinned or replace(target, revision=found.commit),
+            version=pointed.version if ref.catalog.is_revision(pointed.version or "") else None,
             may_go_back=True,
         )
         with self._lock:
@@ -71,5 +81,5 @@ class PointerCatalog(ABC):
         return False
 
     @abstractmethod
-    def _point(self, ref: Ref) -> Ref:
-        """The ref of another kind that `ref` stands for. Raises what `Catalog.revision` does."""
+    def _point(self, ref: Ref) -> Pointed:
+        """What `ref` stands for. Raises what `Catalog.revision` does."""

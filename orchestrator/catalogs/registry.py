@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from orchestrator.catalogs.interface import Catalog
-from orchestrator.catalogs.pointers import PointerCatalog
+from orchestrator.catalogs.pointers import Pointed, PointerCatalog
 from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.core.registries import is_sha256
 from orchestrator.core.sources import Source
@@ -32,7 +32,7 @@ class RegistryCatalog(PointerCatalog):
         self._net = net
         self._registries = registries
 
-    def _point(self, ref: Ref) -> Ref:
+    def _point(self, ref: Ref) -> Pointed:
         site = self.source.name
         login = self._registries.login(self.source.url)
         url = f"{self.source.api_url(ref.repo)}/resolve?{urlencode({'range': ref.revision})}"
@@ -43,6 +43,7 @@ class RegistryCatalog(PointerCatalog):
             found = shapes.mapping(answer.value, site, "the version")
             digest = shapes.text(found, "digest", site, "the version")
             repository = shapes.text(found, "repository", site, "the version")
+            version = found["version"] if isinstance(found.get("version"), str) else None
             if not is_sha256(digest):
                 raise shapes.odd(site, f"{digest[:80]!r} is not the digest of a manifest")
             try:
@@ -51,7 +52,7 @@ class RegistryCatalog(PointerCatalog):
                 raise shapes.odd(site, f"{repository[:200]!r} is not a repository of a registry") from error
         if login is not None and target.site is not None:
             self._registries.introduce(target.site.registry, login, f"{self.source.url}/registry/token")
-        return target
+        return Pointed(target, version)
 
     def _refusal(self, answer: Answer, ref: Ref) -> GlmAriaError:
         site = self.source.name

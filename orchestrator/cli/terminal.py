@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.core.text import printable, redacted
-from orchestrator.errors import DiskIOError, GlmAriaError
+from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted
 from orchestrator.events import Notice
 from orchestrator.system import streams
 
@@ -23,8 +23,8 @@ def say(line: str = "") -> None:
 
 
 def say_error(error: GlmAriaError) -> None:
-    """An error for people: what failed, then what to do about it."""
-    say(f"error: {redacted(error.message)}")
+    """An error for people: what failed, then what to do about it. That they stopped the run is none."""
+    say(f"{'' if isinstance(error, Interrupted) else 'error: '}{redacted(error.message)}")
     for line in error.details:
         say(f"  {redacted(line)}")
     if error.hint:

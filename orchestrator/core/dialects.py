@@ -54,6 +54,10 @@ class Dialect:
     revisions: str = "a branch, a tag, refs/pr/N or a 40-hex commit"
     mirrors: tuple[tuple[str, str], ...] = ()
 
+    def is_revision(self, text: str) -> bool:
+        """True for what a ref may name besides a commit, where the kind has a grammar of its own."""
+        return self.revision is not None and self.revision.fullmatch(text) is not None
+
     def __str__(self) -> str:
         return self.name
 

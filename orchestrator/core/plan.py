@@ -27,6 +27,7 @@ class ResolvedModel:
     False when `tree` holds only what a lock file names of the commit. `name_now` is the repo's present name, where the
     site that was asked says that it was renamed. `pinned` is the ref at which the bytes lie where that is another one,
     or says more: a registry's with its digest. `twin` is a public repo of the Hub that is said to hold the same files.
+    `version` is what its site calls the commit; `signed_by`, the key that was found to vouch for all of its files.
     """
 
     ref: Ref
@@ -39,6 +40,8 @@ class ResolvedModel:
     name_now: str | None = None
     pinned: Ref | None = None
     twin: Ref | None = None
+    version: str | None = None
+    signed_by: str | None = None
 
     @property
     def commit(self) -> str:

@@ -142,6 +142,12 @@ def parse_target(text: str) -> Target:
     return Target(ref.repo, (ref.commit or ref.revision) if names_revision(text) else None)
 
 
+def of_registry(text: str) -> bool:
+    """True for a REF of a registry: a single one knows its models, and others are not there to confirm what it says."""
+    scheme = text.partition("://")[0].partition("+")[0]
+    return any(one.scheme == scheme and (one.names_site or one.has_no_files) for one in dialects() if "://" in text)
+
+
 def names_revision(text: str) -> bool:
     """True when a REF names a revision, and does not mean that of its catalog."""
     return "@" in text or ("://" in text and ":" in text.rpartition("/")[2])
@@ -164,8 +170,7 @@ def is_commit(text: str) -> bool:
 
 def is_range(text: str) -> bool:
     """True for a range of versions that no branch can be called, such as `^1.2`."""
-    is_revision = OWN.revision is not None and OWN.revision.fullmatch(text) is not None
-    return is_revision and bool(_OF_RANGE.search(text)) and not text.endswith((".", ".lock"))
+    return OWN.is_revision(text) and bool(_OF_RANGE.search(text)) and not text.endswith((".", ".lock"))
 
 
 def as_word(what: Ref | Target) -> str:
@@ -182,7 +187,7 @@ def commit_hint(revision: str) -> str | None:
 
 def _is_revision(text: str, catalog: Dialect) -> bool:
     if catalog.revision is not None:
-        return bool(catalog.revision.fullmatch(text)) or is_commit(text)
+        return catalog.is_revision(text) or is_commit(text)
     return _is_git_name(text)
 
 

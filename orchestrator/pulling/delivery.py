@@ -273,4 +273,4 @@ class _Delivery:
         finally:
             # Also when the plain folder failed: the ref is written, and would not be reported a second time.
             if flip:
-                self._emit(Flipped(str(model.ref), blobs.snapshot(model), flip.old, flip.new))
+                self._emit(Flipped(str(model.ref), blobs.snapshot(model), flip.old, flip.new, model.version))

@@ -35,10 +35,15 @@ class PulledFile:
 
 @dataclass(frozen=True, slots=True)
 class PulledModel:
-    """A model; bytes are those of its distinct files. `bytes_from_peers` came from other machines of the fleet."""
+    """A model; bytes are those of its distinct files. `bytes_from_peers` came from other machines of the fleet.
+
+    `version` is what a registry calls the commit; `signed_by`, the key of --verify-signature that vouches for it.
+    """
 
     ref: str
+    version: str | None
     commit: Commit | None
+    signed_by: str | None
     trust: TrustEntry | None
     snapshot: str | None
     local_dir: str | None
@@ -62,7 +67,9 @@ class PulledModel:
         files = tuple(map(PulledFile.of, model.files))
         return cls(
             ref=str(model.ref),
+            version=model.version,
             commit=model.commit,
+            signed_by=model.signed_by,
             trust=TrustEntry.of(model.trust) if model.trust else None,
             snapshot=str(model.snapshot) if model.snapshot else None,
             local_dir=str(model.local_dir) if model.local_dir else None,
@@ -105,11 +112,14 @@ class FileToPull:
 
 @dataclass(frozen=True, slots=True)
 class ModelToPull:
-    """A model that would be pulled; one that could not be planned has no files."""
+    """A model that would be pulled; one that could not be planned has no files. `version` and `signed_by` are those of
+    `PulledModel`."""
 
     ref: str
     commit: Commit | None
     trust: TrustEntry | None
+    version: str | None = None
+    signed_by: str | None = None
     files: tuple[FileToPull, ...] = ()
     bytes_total: Count = 0
     bytes_to_fetch: Count = 0
@@ -124,6 +134,8 @@ class ModelToPull:
             ref=str(model.ref),
             commit=model.commit,
             trust=TrustEntry.of(model.trust),
+            version=model.version,
+            signed_by=model.signed_by,
             files=tuple(
                 FileToPull(item.file.path, item.file.size, str(item.file.digest), item.action) for item in plan.files
             ),

@@ -124,6 +124,8 @@ class ModelRun:
             seconds=self.seconds,
             error=self.error,
             lock=self.lock,
+            version=model.version if model else None,
+            signed_by=model.signed_by if model else None,
         )
 
     def _file(self, item: PlannedFile) -> FileReport:

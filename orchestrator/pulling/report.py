@@ -38,7 +38,7 @@ class ModelReport:
     """One model, or one file by its address: `ref` is what the user asked for.
 
     `commit`, `trust` and `snapshot` are None as far as the run did not get there; `error` says why. `lock` is what a
-    lock file says of it from now on, where that was asked for.
+    lock file says of it from now on, where that was asked for. `version` and `signed_by` are those of `ResolvedModel`.
     """
 
     ref: str
@@ -50,6 +50,8 @@ class ModelReport:
     seconds: float = 0.0
     error: GlmAriaError | None = None
     lock: LockedModel | None = None
+    version: str | None = None
+    signed_by: str | None = None
 
     def bytes_of(self, *states: FileState) -> int:
         """Bytes of the distinct blobs that ended in one of `states`."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.catalogs.interface import Catalog, Revision
-from orchestrator.catalogs.pointers import PointerCatalog
+from orchestrator.catalogs.pointers import Pointed, PointerCatalog
 from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Ref, RepoId, RepoType, parse_ref
@@ -171,9 +171,10 @@ class OwnCatalog(PointerCatalog):
                 source=self.source.name,
             ) from error
 
-    def _point(self, ref: Ref) -> Ref:
+    def _point(self, ref: Ref) -> Pointed:
         found = self._registry.resolve(_SELF, _model(ref.repo), ref.revision)
-        return parse_ref(f"oci+{found.repository}@{found.digest}")
+        version = None if found.version is None else str(found.version)
+        return Pointed(parse_ref(f"oci+{found.repository}@{found.digest}"), version)
 
 
 def _model(repo: RepoId) -> RepoId:

@@ -144,5 +144,5 @@ class Question:
 
 
 def _listing(tree: RepoTree, revision: Revision, trust: Trust) -> Listing:
-    record = Record(tree, trust, revision.is_restricted, revision.pinned)
+    record = Record(tree, trust, revision.is_restricted, revision.pinned, revision.version)
     return Listing(revision.commit, record, revision.modified, revision.name_now, revision.twin)

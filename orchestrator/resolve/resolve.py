@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from orchestrator.cache.records import Record, Records
@@ -51,6 +52,7 @@ def _checked(question: Question, model: ResolvedModel) -> ResolvedModel:
         refuse_pickles(model)
     if question.request.signatory:
         refuse_unsigned(question, model, question.request.signatory)
+        model = replace(model, signed_by=question.request.signatory.name)
     tell_oddities(model, question.emit, portable=question.request.portable)
     return model
 
@@ -76,6 +78,7 @@ def _model(item: Item, listing: Listing) -> ResolvedModel:
         name_now=name_now,
         pinned=record.pinned,
         twin=listing.twin,
+        version=record.version,
     )
 
 
@@ -152,7 +155,7 @@ def _keep(model: ResolvedModel, records: Records, sites: Sites) -> None:
     known = records.load(ref.repo, model.commit)
     if known and known.tree == model.tree and known.trust.outranks(trust):
         trust = known.trust
-    record = Record(model.tree, trust, model.is_restricted, model.pinned)
+    record = Record(model.tree, trust, model.is_restricted, model.pinned, model.version)
     if record != known:
         records.save(ref.repo, record)
     # A commit that is the last one seen already may come from the records themselves, offline.

@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 # What `--on-change` tells its command. No settings; a glm-aria that the command calls must not take them for mistakes.
-TOLD = ("GLM_ARIA_REF", "GLM_ARIA_SNAPSHOT", "GLM_ARIA_OLD_COMMIT", "GLM_ARIA_NEW_COMMIT")
+TOLD = ("GLM_ARIA_REF", "GLM_ARIA_SNAPSHOT", "GLM_ARIA_OLD_COMMIT", "GLM_ARIA_NEW_COMMIT", "GLM_ARIA_VERSION")
 
 
 @dataclass(frozen=True, slots=True)

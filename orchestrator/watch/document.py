@@ -13,10 +13,11 @@ from orchestrator.watch.state import ModelState, WatchState
 
 @dataclass(frozen=True, slots=True)
 class WatchedModel:
-    """A model of a list. `last_success` and `next` are unix seconds."""
+    """A model of a list. `last_success` and `next` are unix seconds; `version` is a registry's name of the commit."""
 
     ref: str
     state: str
+    version: str | None
     commit: str | None
     snapshot: str | None
     failures: Count
@@ -31,6 +32,7 @@ class WatchedModel:
         return cls(
             model.ref,
             model.state,
+            model.version,
             model.commit,
             model.snapshot,
             model.failures,

@@ -61,7 +61,8 @@ class Hook:
 
     def run(self, flip: Flipped, stop: threading.Event) -> str | None:
         """Run it; None when it ended well, else what became of it."""
-        told = dict(zip(TOLD, (flip.model, str(flip.snapshot), flip.old or "", flip.new), strict=True))
+        values = (flip.model, str(flip.snapshot), flip.old or "", flip.new, flip.version or "")
+        told = dict(zip(TOLD, values, strict=True))
         # stdout is for our own result.
         out = subprocess.DEVNULL if self.is_quiet else sys.stderr.fileno()
         with self._alone:

@@ -27,7 +27,8 @@ from orchestrator.system.failures import on_disk
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """One model. Times are unix seconds; `state` is waiting, pulling, done, failed or interrupted."""
+    """One model. Times are unix seconds; `state` is waiting, pulling, done, failed or interrupted. `version` is what
+    the registry of the model calls the commit."""
 
     ref: str
     state: str = "waiting"
@@ -37,6 +38,7 @@ class ModelState:
     error: dict[str, str | None] | None = None
     last_success: float | None = None
     next: float | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _state(data: dict[str, Any]) -> WatchState:
 def _model(data: dict[str, Any]) -> ModelState:
     model = ModelState(**data)
     _refuse_other((model.ref, model.state), str)
-    _refuse_other((model.commit, model.snapshot, *dict(model.error or {}).values()), str, NoneType)
+    _refuse_other((model.commit, model.version, model.snapshot, *dict(model.error or {}).values()), str, NoneType)
     _refuse_other((model.error,), dict, NoneType)
     _refuse_other((model.failures,), int)
     _refuse_other((model.last_success, model.next), int, float, NoneType)

@@ -222,7 +222,7 @@ class _Watch:
         self._emit(event)
         if isinstance(event, Flipped):
             # Only now, after the listeners were told: if killed before, the next run tells them again.
-            self._note(event.model, commit=event.new, snapshot=str(event.snapshot))
+            self._note(event.model, commit=event.new, version=event.version, snapshot=str(event.snapshot))
         elif isinstance(event, ModelPhase) and event.phase is Phase.DONE:
             self._note(event.model, state="done", last_success=time.time(), error=None)
 
@@ -297,9 +297,8 @@ class _Watch:
             self._errors.pop(item, None)
             self._announce(state, report)
             snapshot = str(report.snapshot) if report.snapshot else None
-            state = replace(
-                state, state="done", commit=report.commit, snapshot=snapshot, error=None, last_success=time.time()
-            )
+            state = replace(state, commit=report.commit, version=report.version, snapshot=snapshot)
+            state = replace(state, state="done", error=None, last_success=time.time())
         due = time.time() + schedule.due - now
         self._schedules[item] = schedule
         self._states[item] = replace(state, failures=schedule.failures, next=None if self._request.once else due)
@@ -309,7 +308,7 @@ class _Watch:
         if report.commit is None or report.snapshot is None:
             return
         if before.commit not in (None, report.commit):
-            self._emit(Flipped(report.ref, report.snapshot, before.commit, report.commit))
+            self._emit(Flipped(report.ref, report.snapshot, before.commit, report.commit, report.version))
 
     def _snapshot(self) -> WatchState:
         return replace(self._state, models=tuple(self._states.values()))

@@ -17,7 +17,7 @@ REPO = RepoId(RepoType.MODEL, "org/model")
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     records = Records(World(tmp_path).state)
     model = model_of()
-    record = Record(model.tree, model.trust, is_restricted=True)
+    record = Record(model.tree, model.trust, is_restricted=True, version="1.2.3")
     assert records.load(REPO, COMMIT) is None
     records.save(REPO, record)
     assert Records(tmp_path / "glm-aria").load(REPO, COMMIT) == record

@@ -155,6 +155,25 @@ def test_the_bar_goes_when_a_task_of_a_fleet_ends_and_comes_with_the_next_one() 
     terminal.finish()
 
 
+def test_a_watch_says_what_moved_above_the_bar_and_takes_it_away() -> None:
+    terminal = Terminal("""
+    bar.emit(Queued(1, 10_000_000))
+    bar.emit(at(1, Phase.FETCHING, 5_000_000))
+    go()
+    bar.say("now 1.3.0")
+    bar.emit(ModelPhase("org/name@main", Phase.DONE))
+    go()
+    """)
+    terminal.read_until("org/name@main: resolving")
+    terminal.step()
+    terminal.read_until("5.00 MB of 10.0 MB")
+    terminal.step()
+    after = terminal.read_until(r"now 1\.3\.0[\s\S]*\x1b\[\?25h")
+    assert "%" not in after.rpartition("\x1b[?25h")[2]
+    terminal.step()
+    terminal.finish()
+
+
 def test_nothing_to_fetch_leaves_a_clean_line_and_loads_no_rich() -> None:
     terminal = Terminal('bar.emit(Queued(0, 0)); bar.emit(ModelPhase("org/name@main", Phase.DONE))')
     terminal.read_until("resolving")
@@ -200,3 +219,13 @@ def test_a_row_tells_for_what_it_waits() -> None:
     with console.capture() as capture:
         console.print(picture(tally.snapshot(), 80, 3))
     assert capture.get().splitlines()[-1].rstrip().endswith("waits for another run")
+
+
+def test_of_a_program_that_goes_on_each_transfer_is_counted_anew() -> None:
+    tally = Tally()
+    for number in (1, 2):
+        tally.take(Queued(1, 10_000_000))
+        for phase, done in ((Phase.FETCHING, 1), (Phase.DONE, 10_000_000)):
+            tally.take(FileProgress(Digest(Algorithm.SHA256, f"{number:064x}"), "a", phase, done, 10_000_000, 0, 0))
+        now = tally.snapshot()
+        assert (now.files, now.files_done, now.done, now.total) == (1, 1, 10_000_000, 10_000_000)

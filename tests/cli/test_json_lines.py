@@ -32,7 +32,7 @@ def test_every_event_has_a_line() -> None:
         FileProgress(digest, "a.bin", Phase.FETCHING, 1, 2, 3, 4),
         SourceRates((("near", 1.6, 2),)),
         Notice("slow", "hf_abcdefghijk is slow", "near"),
-        Flipped("m", Path("/cache/x"), None, "c" * 40),
+        Flipped("m", Path("/cache/x"), None, "c" * 40, "1.2.3"),
         Evicted("m", 5),
         PeersKnown("http://10.0.0.1:8092", ("a", "b")),
         Staying(("a",), 300),
@@ -55,6 +55,7 @@ def test_every_event_has_a_line() -> None:
         Draft202012Validator(schema_of(Line)).validate(line)
     assert lines[1] == {"event": "queued", "files": 1, "bytes_total": 2}
     assert lines[3]["sources"] == [{"name": "near", "speed": 2, "connections": 2}]
+    assert (lines[5]["new_commit"], lines[5]["version"]) == ("c" * 40, "1.2.3")
     assert lines[7] == {"event": "peers", "address": "http://10.0.0.1:8092", "nodes": ["a", "b"], "left": []}
     assert lines[8] == {"event": "staying", "nodes": ["a"], "seconds": 300}
     assert lines[9] == {"event": "fleet", "code": "task", "message": "task 1 is done", "is_idle": True}

@@ -39,7 +39,9 @@ def test_the_document_of_pull(services: SimpleNamespace, capsys: pytest.CaptureF
             "models": [
                 {
                     "ref": "org/name@main",
+                    "version": None,
                     "commit": COMMIT,
+                    "signed_by": None,
                     "trust": {"level": "root", "source": "https://huggingface.co", "confirmed_by": []},
                     "snapshot": SNAPSHOT,
                     "local_dir": None,

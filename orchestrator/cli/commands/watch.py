@@ -20,7 +20,7 @@ from orchestrator.cli.typed import argument, option, takes
 from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, parse_duration
 from orchestrator.errors import UsageError
-from orchestrator.events import Event, Notice
+from orchestrator.events import Event, Flipped, Notice
 from orchestrator.settings.secrets import without_secrets
 from orchestrator.watch.document import WatchDocument, WatchedList
 from orchestrator.watch.on_change import Hook
@@ -121,6 +121,8 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
         )
 
     def emit(event: Event) -> None:
+        if isinstance(event, Flipped):
+            run.watcher.say(f"{event.model}: {_flip(event)}")
         if isinstance(event, Notice):
             # In weeks the same may happen again, and should be told again; not all of it can be kept.
             run.watcher.shown.discard(event)
@@ -144,6 +146,13 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
                 terminal.result(model.snapshot)
 
     return finish(run, "watch", WatchDocument.of([report.state]), show_snapshots, outcome)
+
+
+def _flip(event: Flipped) -> str:
+    """The words for a model that readers find as another one from now on: `now 1.3.0 (commit 57f48cf8ae79)`."""
+    commit = f"commit {event.new[:12]}"
+    before = f", before {event.old[:12]}" if event.old else ""
+    return f"now {event.version} ({commit}{before})" if event.version else f"now {commit}{before}"
 
 
 def _interval(text: str) -> float:
@@ -178,6 +187,7 @@ def _print_list(state: WatchedList) -> None:
         (
             model.ref,
             model.state,
+            model.version or NOTHING,
             (model.commit or NOTHING)[:12],
             ago(model.last_success, now),
             NOTHING if model.next is None or not state.running else f"in {format_duration(max(0, model.next - now))}",
@@ -186,4 +196,4 @@ def _print_list(state: WatchedList) -> None:
         for model in state.models
     ]
     if rows:
-        show(("MODEL", "STATE", "COMMIT", "SUCCESS", "NEXT", "LAST ERROR"), rows, indent="  ")
+        show(("MODEL", "STATE", "VERSION", "COMMIT", "SUCCESS", "NEXT", "LAST ERROR"), rows, indent="  ")

@@ -39,6 +39,7 @@ class Bar(Watcher):
         self._tally = Tally()
         self._live: Live | None = None
         self._has_status = False
+        self._open: set[str] = set()
 
     def _take(self, event: Event) -> None:
         with self._sums:
@@ -51,10 +52,10 @@ class Bar(Watcher):
                 if is_rest(event):
                     self._rest()
                 self._say(of_peers(event))
+            elif isinstance(event, ModelPhase):
+                self._model(event)
             elif self._live is not None:
                 return
-            elif isinstance(event, ModelPhase):
-                self._status(event)
             elif isinstance(event, FileProgress) or (isinstance(event, Queued) and event.files):
                 self._start()
 
@@ -100,16 +101,25 @@ class Bar(Watcher):
         self._say(f"warning: {redacted(notice.message)}")
 
     def _say(self, line: str) -> None:
-        if self._live is not None:
-            self._live.console.print(line, soft_wrap=True)
-        else:
+        with suppress(OSError, ValueError):
+            if self._live is not None:
+                self._live.console.print(line, soft_wrap=True)
+            else:
+                self._clear_status()
+                terminal.say(line)
+
+    def _model(self, event: ModelPhase) -> None:
+        """Show what is done for a model while there is no bar; once none is open, a watch has nothing to show."""
+        is_over = event.phase in (Phase.DONE, Phase.FAILED)
+        (self._open.discard if is_over else self._open.add)(event.model)
+        if is_over:
             self._clear_status()
-            terminal.say(line)
+        elif self._live is None:
+            self._status(event)
+        if not self._open:
+            self._rest()
 
     def _status(self, event: ModelPhase) -> None:
-        if event.phase in (Phase.DONE, Phase.FAILED):
-            self._clear_status()
-            return
         # One column less: a full line would wrap, and only its last row would be cleared.
         text = printable(f"{event.model}: {event.phase}")[: shutil.get_terminal_size().columns - 1]
         print(f"{_CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)

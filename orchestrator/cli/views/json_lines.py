@@ -81,6 +81,7 @@ class FlippedLine:
     snapshot: str
     old_commit: str | None
     new_commit: str
+    version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +159,8 @@ def line_of(event: Event) -> Line:
             return QueuedLine("queued", files, size)
         case SourceRates(sources):
             return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
-        case Flipped(model, snapshot, old, new):
-            return FlippedLine("flipped", model, str(snapshot), old, new)
+        case Flipped(model, snapshot, old, new, version):
+            return FlippedLine("flipped", model, str(snapshot), old, new, version)
         case Evicted(model, size):
             return EvictedLine("evicted", model, size)
         case PeersKnown() | Staying() | FleetNews():

@@ -11,7 +11,9 @@ def print_plan(plan: PlanDocument) -> None:
     """Print each model with its files, then the sums. A model that could not be planned is told as an error."""
     planned = [model for model in plan.models if model.trust is not None]
     for model in planned:
-        terminal.show(f"{model.ref}  commit {model.commit}")
+        version = f"  version {model.version}" if model.version else ""
+        signed = f"  signed by the key {model.signed_by}" if model.signed_by else ""
+        terminal.show(f"{model.ref}{version}  commit {model.commit}{signed}")
         for item in model.files:
             terminal.show(f"  {item.action.value:<6}{format_size(item.size):>9}  {item.path}")
     if planned:

@@ -67,8 +67,16 @@ class Watcher:
         with self._lock:
             self._take(event)
 
+    def say(self, line: str) -> None:
+        """Show a line that stays, for people. Never raises because of the display."""
+        with self._lock:
+            self._say(printable(line))
+
     def _take(self, event: Event) -> None:
         """Show the event. Called by one thread at a time."""
+
+    def _say(self, line: str) -> None:
+        """Show the line. Called by one thread at a time."""
 
     def _end(self) -> None:
         """End the display."""
@@ -107,6 +115,9 @@ class Lines(Watcher):
             now = self._tally.snapshot()
             who = printable(by_source(now))
             self._write(summary(now) + (f"  [{who}]" if who else ""))
+
+    def _say(self, line: str) -> None:
+        self._write(line)
 
     def _write(self, line: str) -> None:
         _write(self._stream, line)

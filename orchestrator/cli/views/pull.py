@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.cli import terminal
+from orchestrator.core.refs import of_registry
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.sources import Sent, node_of
 from orchestrator.core.text import counted, printable, redacted
@@ -46,7 +47,10 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     if model.bytes_from_peers:
         terminal.say(printable(f"  {'of these ' * was_begun}{_origins(model.sent)}"))
     if model.trust:
-        terminal.say(redacted(f"  commit {model.commit}, {_words(model.trust)}"))
+        parts = [f"version {model.version}"] if model.version else []
+        parts += [f"commit {model.commit}", _words(model.trust, model.ref)]
+        parts += [f"signed by the key {model.signed_by}"] if model.signed_by else []
+        terminal.say(redacted(f"  {', '.join(parts)}"))
 
 
 def _origins(sent: Sent) -> str:
@@ -66,7 +70,7 @@ def _percent(count: int, everything: int) -> int:
     return round(100 * count / everything)
 
 
-def _words(trust: TrustEntry) -> str:
+def _words(trust: TrustEntry, ref: str) -> str:
     """The level reached, in one line."""
     others = " and ".join(trust.confirmed_by)
     match trust.level:
@@ -78,5 +82,7 @@ def _words(trust: TrustEntry) -> str:
             return f"every digest agreed by {trust.source} and {others}, without the root"
         case Level.COMMIT:
             return f"every digest verified by the commit itself: listed by {trust.source}, git objects from {others}"
+        case Level.SINGLE if of_registry(ref):
+            return f"every digest from its registry: {trust.source}"
         case Level.SINGLE:
             return f"every digest from a single source, without confirmation: {trust.source}"

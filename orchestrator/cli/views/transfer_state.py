@@ -63,7 +63,9 @@ class Tally:
     def take(self, event: Event) -> None:
         """Count an event."""
         if isinstance(event, Queued):
-            self._queued = event
+            # Another transfer of a program that goes on: what came before is no part of it.
+            self._queued, self._finished, self._finished_bytes = event, {}, 0
+            self._fetched &= self._active.keys()
         elif isinstance(event, FileProgress):
             self._file(event)
         elif isinstance(event, SourceRates):

@@ -46,13 +46,20 @@ def test_a_range_an_alias_and_a_digest_are_pulled_locked_and_replayed(house: Reg
     for revision, version in wanted.items():
         done = reader.run("pull", f"reg://team/m@{revision}", "--json", env=given).ended(0)
         commit = digests[version].partition(":")[2][:40]
-        assert done.model["commit"] == commit
+        assert (done.model["commit"], done.model["version"]) == (commit, version)
         assert content(reader.snapshot("model/team/m", commit)) == (NEW if version == "1.2.4" else OLD)
     reader.run("pull", "reg://team/m@prod", "--lock", "my.lock", env=given).ended(0)
     (model,) = tomllib.loads((reader.work / "my.lock").read_text())["model"]
     assert model["pinned"] == f"oci://{house.below.host}/team/m@{digests['1.2.3']}"
     reader.run("pull", "--locked", "my.lock", "--force", env=given).ended(0)
-    reader.run("pull", "reg://team/m@prod", "--offline").ended(0)
+    assert reader.run("pull", "reg://team/m@prod", "--offline", "--json").ended(0).model["version"] == "1.2.3"
+    (planned,) = reader.run("plan", "reg://team/m@^1.2", "--json", env=given).ended(0).document["data"]["models"]
+    assert planned["version"] == "1.2.4"
+    (reader.work / "models.txt").write_text("reg://team/m@~1.2\n")
+    told = reader.run("watch", "models.txt", "--once", env=given).ended(0).err
+    assert f"reg://team/m@~1.2: now 1.2.4 (commit {digests['1.2.4'][7:19]})" in told
+    told = reader.run("pull", "reg://team/m@prod", env=given).ended(0).err
+    assert f"version 1.2.3, commit {digests['1.2.3'][7:47]}, every digest from its registry" in told
     for path in reader.files():
         assert house.tokens["reader"].encode() not in path.read_bytes()
     assert house.tokens["reader"] not in house.below.log

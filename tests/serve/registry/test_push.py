@@ -81,7 +81,9 @@ def test_what_one_signs_another_verifies(house: RegistryHouse, folder: Path, tmp
         signed = house.machine.run(*push, "--sign", str(tmp_path / "mine.key"), "--json", env=alice).ended(0)
         data = signed.document["data"]
         assert (data["was_there"], data["sent"], data["signed_by"]) == (True, 0, str(tmp_path / "mine.key"))
-    house.machine.run(*pull, *verify, env=rob).ended(0)
+    done = house.machine.run(*pull, *verify, "--json", env=rob).ended(0)
+    assert done.model["signed_by"] == str(tmp_path / "mine.pub")
+    assert "signed by the key" in house.machine.run("plan", *pull[1:], *verify, env=rob).ended(0).out
     house.machine.run(*push, "--sign", str(tmp_path / "mine.pub"), env=alice).ended(78)
     assert house.call("rob", "GET", "/team/signed/versions").value["aliases"] == []
     assert len(house.client("rob", "team/signed").referrers(Digest.parse(data["digest"])).manifests) == 2

@@ -45,7 +45,7 @@ class Follower:
         self._flips = machine.work / "flips"
         self._running = machine.start(
             *("watch", str(path), "--json", "--progress", "none", "--interval", "1h", "--on-change"),
-            f'echo "$GLM_ARIA_OLD_COMMIT $GLM_ARIA_NEW_COMMIT" >> {self._flips}',
+            f'echo "$GLM_ARIA_OLD_COMMIT $GLM_ARIA_NEW_COMMIT $GLM_ARIA_VERSION" >> {self._flips}',
             env={"GLM_ARIA_REGISTRY": house.server.url, "GLM_ARIA_REGISTRY_TOKEN": house.tokens["node"]},
         )
 
@@ -139,8 +139,12 @@ def test_a_follower_has_what_an_alias_moves_to(lab: Lab, node: Machine) -> None:
         assert follower.files(lab.digests[number]) == version(number)
         assert CHANGED <= lab.sent() - before <= 1.05 * CHANGED
     commits = list(map(commit_of, lab.digests))
-    assert follower.flips == [[old, new] for old, new in zip(["", *commits], commits, strict=False)]
-    assert follower.stop()["warnings"] == []
+    versions = [f"1.{number}.0" for number in range(4)]
+    assert follower.flips == list(map(list, zip(["", *commits], commits, versions, strict=False)))
+    ended = follower.stop()
+    assert ended["warnings"] == []
+    (model,) = ended["data"]["watches"][0]["models"]
+    assert (model["commit"], model["version"]) == (commits[-1], "1.3.0")
 
 
 def test_nothing_is_asked_where_nothing_moved(lab: Lab, node: Machine) -> None:
@@ -153,7 +157,7 @@ def test_nothing_is_asked_where_nothing_moved(lab: Lab, node: Machine) -> None:
         lab.push(number)
     lab.move("1.3.0")
     follower.becomes(lab.digests[3])
-    assert [new for _, new in follower.flips] == [commit_of(lab.digests[0]), commit_of(lab.digests[3])]
+    assert [new for _, new, _ in follower.flips] == [commit_of(lab.digests[0]), commit_of(lab.digests[3])]
 
 
 def test_a_follower_hears_what_moved_while_the_server_was_away(lab: Lab, node: Machine) -> None:
@@ -206,7 +210,7 @@ def test_a_save_is_flipped_on_a_follower(lab: Lab, node: Machine, tmp_path: Path
         follower.becomes(digests[-1])
         assert follower.files(digests[-1]) == version(number)
         assert CHANGED <= lab.sent() - before <= 1.05 * CHANGED
-    assert [new for _, new in follower.flips] == list(map(commit_of, digests))
+    assert [new for _, new, _ in follower.flips] == list(map(commit_of, digests))
     pushing.signal(signal.SIGTERM)
     assert pushing.end().code == 143
     found = lab.house.call("ci", "GET", f"/{MODEL}/versions").value["versions"]
