@@ -82,4 +82,4 @@ class PointerCatalog(ABC):
 
     @abstractmethod
     def _point(self, ref: Ref) -> Pointed:
-        """What `ref` stands for. Raises what `Catalog.revision` does."""
+        """Find what `ref` stands for. Raises what `Catalog.revision` does."""
