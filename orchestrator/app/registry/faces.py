@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _THREADS = 16
 """Threads that answer for the registry, and ask the one below."""
+_EACH, _WAITING = 4, 512
+"""Calls of one client that are answered at once, and those that wait: the nodes of a cluster may have one token, and
+hear of a move together."""
 _OPTION = "--registry-grpc"
 _MOST_CONNECTIONS, _OPEN_FILES = 1024, 8192
 """Connections of gRPC, and descriptors that the process has for all; of fewer, connections get an eighth."""
@@ -53,6 +56,7 @@ def registry_faces(
     """The faces for clients of the registry; `is_over` tells that the server ends."""
     with server_libraries("registry"):
         from orchestrator.registry.tokens import LIFE
+        from orchestrator.serve.http.once import ClientTurns
         from orchestrator.serve.registry.calls import Calls
         from orchestrator.serve.registry.face import RegistryFace
         from orchestrator.serve.registry.following import Following
@@ -60,8 +64,13 @@ def registry_faces(
         from orchestrator.serve.registry.pages.showing import RegistryShow
         from orchestrator.serve.registry.streams import EventStreams
 
-    with passing_pool(_THREADS, "registry") as asking:
-        following = Following(facade.registry, facade.bell, asking, is_over)
+    with contextlib.ExitStack() as held:
+        asking, issuing, reading = (
+            held.enter_context(passing_pool(most, name))
+            for name, most in (("registry", _THREADS), ("registry-tokens", 2), ("registry-trail", 2))
+        )
+        turns = ClientTurns(asking, each=_EACH, waiting=_WAITING)
+        following = Following(facade.registry, facade.bell, reading, is_over)
 
         @contextlib.contextmanager
         def speaking(loop: asyncio.AbstractEventLoop, observers: Sequence[Observer]) -> Iterator[str | None]:
@@ -71,7 +80,7 @@ def registry_faces(
             from orchestrator.rpc.server import lasting, listening
             from orchestrator.serve.registry.rpc.service import ModelRegistryService
 
-            service = ModelRegistryService(facade.registry, following, door, asking, observers=observers, emit=emit)
+            service = ModelRegistryService(facade.registry, following, door, turns, observers=observers, emit=emit)
             run = partial(asyncio.run_coroutine_threadsafe, loop=loop)
             with lasting(listening(service, rpc, emit), run) as port:
                 try:
@@ -80,8 +89,14 @@ def registry_faces(
                     facade.bell.ring()
 
         calls, streams = Calls(facade.registry), EventStreams(following)
-        rest = RegistryFace(calls, streams, facade.issue, service=facade.service, life=LIFE, asking=asking)
-        pages = partial(RegistryPages, RegistryShow(facade.registry), streams, asking=asking)
+        rest = RegistryFace(
+            *(calls, streams, facade.issue),
+            service=facade.service,
+            life=LIFE,
+            asking=turns,
+            issuing=ClientTurns(issuing, each=1, waiting=_WAITING),
+        )
+        pages = partial(RegistryPages, RegistryShow(facade.registry), streams, asking=turns)
         yield RegistryFaces(rest, pages, speaking)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import parse_qs
 
 from orchestrator.documents import encode
@@ -31,6 +29,7 @@ from orchestrator.serve.http.addresses import parameters, segments
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON
+from orchestrator.serve.http.once import ClientTurns
 from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only
 from orchestrator.serve.registry.calls import Calls, RegistryCall, whole_number
 from orchestrator.serve.registry.routes import BELOW, ROUTES, RestRoute, match, openapi
@@ -55,13 +54,22 @@ Issue = Callable[[Caller, Sequence[str]], str]
 
 
 class RegistryFace:
-    """Answers the calls of ROUTES, and `/registry/token`. `asking` are threads that ask the registry below, which
-    calls itself `service` to its clients. A token is valid for `life` seconds."""
+    """Answers the calls of ROUTES, and `/registry/token`. `asking` ask the registry below, which calls itself
+    `service` to its clients; `issuing` make tokens, for which nobody waits behind a question. A token is valid for
+    `life` seconds."""
 
     name: ClassVar[str] = "registry"
 
     def __init__(
-        self, calls: Calls, streams: EventStreams, issue: Issue, *, service: str, life: int, asking: Executor
+        self,
+        calls: Calls,
+        streams: EventStreams,
+        issue: Issue,
+        *,
+        service: str,
+        life: int,
+        asking: ClientTurns,
+        issuing: ClientTurns,
     ) -> None:
         self._calls = calls
         self._streams = streams
@@ -69,6 +77,7 @@ class RegistryFace:
         self._service = service
         self._life = life
         self._asking = asking
+        self._issuing = issuing
         self._bodies = Bodies()
 
     def takes(self, raw_path: bytes) -> bool:
@@ -122,11 +131,12 @@ class RegistryFace:
                 _expected(request.headers) if route.needs_condition else "",
                 *((body, kind) if is_content else ()),
             )
-            await self._answer(route, asked, answer)
+            await self._answer(route, asked, caller.client, answer)
 
-    async def _answer(self, route: RestRoute, asked: RegistryCall, answer: Answering) -> None:
+    async def _answer(self, route: RestRoute, asked: RegistryCall, client: str, answer: Answering) -> None:
         try:
-            given = await self._do(partial(self._calls.of(route.name), asked))
+            alone = asked.model if route.changes else None
+            given = await self._asking.do(partial(self._calls.of(route.name), asked), client, alone=alone)
         except GlmAriaError as error:
             await _refuse(error, asked.who, route, answer)
             return
@@ -156,15 +166,12 @@ class RegistryFace:
         if service != self._service:
             raise Refused(400, f"tokens are issued for the service {self._service!r} here, and not for {service!r}")
         try:
-            token = await self._do(partial(self._issue, caller, query.get("scope", [])))
+            token = await self._issuing.do(partial(self._issue, caller, query.get("scope", [])), caller.client)
         except ValueError as error:
             raise Refused(400, str(error)) from None
         issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         given = {"token": token, "access_token": token, "expires_in": self._life, "issued_at": issued}
         await answer.give(200, _OBJECT, json.dumps(given).encode())
-
-    async def _do(self, step: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._asking, step)
 
 
 def status_of(error: GlmAriaError, who: Subject, *, is_conditional: bool = False) -> int:

@@ -57,7 +57,7 @@ _REFUSALS = {
 class RestRoute:
     """A call: its method, its path below BELOW, and what it takes and gives. `body` are the keys of the JSON object in
     a request; with `takes` it has content of one of these types instead, or beside. `refuses` are statuses beside 400
-    to 404."""
+    to 404. Of calls that do `changes` a model has one at a time."""
 
     method: str
     path: str
@@ -70,6 +70,7 @@ class RestRoute:
     needs_condition: bool = False
     status: int = 200
     refuses: tuple[int, ...] = ()
+    changes: bool = False
 
 
 ROUTES = (
@@ -89,12 +90,14 @@ ROUTES = (
         takes=MANIFESTS,
         status=201,
         refuses=(409,),
+        changes=True,
     ),
     RestRoute(
         *("POST", _MODEL + "/versions/{version}/signatures", "sign"),
         *("Attach a signature to a version: a sigstore bundle over the sha256 of its files", SignedDocument),
         takes=(MEDIA_TYPE,),
         status=201,
+        changes=True,
     ),
     RestRoute(
         "GET", _MODEL + "/uploads", "uploads", "Tell where you upload versions before publishing", UploadsDocument
@@ -117,12 +120,14 @@ ROUTES = (
         body={"version": _WANTED},
         needs_condition=True,
         refuses=(412, 422, 428),
+        changes=True,
     ),
     RestRoute(
         *("DELETE", _MODEL + "/aliases/{alias}", "remove"),
         *("Remove an alias, if it stands for what If-Match names", RemovedAliasDocument),
         needs_condition=True,
         refuses=(412, 428),
+        changes=True,
     ),
     RestRoute(
         *("GET", _MODEL + "/diff", "diff", "Compare two versions: files, bytes, keys of config.json", DiffDocument),

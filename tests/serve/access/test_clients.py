@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.serve.access import clients
 from orchestrator.serve.access.clients import ClientLimits, Clients
-from orchestrator.serve.http.once import Once
+from orchestrator.serve.http.once import ClientTurns, Once
 from orchestrator.serve.http.refusals import Refused
 
 
@@ -67,7 +67,7 @@ def test_one_client_cannot_take_all_threads() -> None:
             assert not running.acquire(blocking=False)
             may_end.set()
             await asyncio.gather(*waiting)
-            assert not once._turns
+            assert not once._turns._turns
 
     asyncio.run(run())
 
@@ -93,5 +93,46 @@ def test_questions_that_nobody_waits_for_are_counted() -> None:
             waiting = asyncio.ensure_future(once.do(0, lambda: None, 20, client="greedy"))
             may_end.set()
             assert await waiting
+
+    asyncio.run(run())
+
+
+def test_steps_at_one_thing_wait_for_each_other_without_a_thread() -> None:
+    async def run() -> None:
+        may_end, running = threading.Event(), threading.Semaphore(0)
+
+        def step() -> None:
+            running.release()
+            may_end.wait(20)
+
+        with ThreadPoolExecutor(3) as pool:
+            turns = ClientTurns(pool, each=4)
+            names = [f"publisher {number}" for number in range(16)]
+            publishing = [asyncio.ensure_future(turns.do(step, name, alone="team/model")) for name in names]
+            assert await asyncio.to_thread(running.acquire, timeout=20)
+            # Of the three threads one publishes, and two are for the others.
+            both = threading.Barrier(2, timeout=20)
+            await asyncio.gather(turns.do(both.wait, "reader"), turns.do(both.wait, "other", alone="team/other"))
+            assert not running.acquire(blocking=False)
+            may_end.set()
+            await asyncio.gather(*publishing)
+            assert not turns._turns
+
+    asyncio.run(run())
+
+
+def test_a_step_counts_until_it_ends_although_its_client_is_gone() -> None:
+    async def run() -> None:
+        may_end = threading.Event()
+        with ThreadPoolExecutor(4) as pool:
+            turns = ClientTurns(pool, each=1, waiting=0)
+            asking = asyncio.ensure_future(turns.do(lambda: may_end.wait(20), "greedy"))
+            await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(Refused):
+                await turns.do(lambda: None, "greedy")
+            may_end.set()
+            while turns._turns:
+                await asyncio.sleep(0)
 
     asyncio.run(run())

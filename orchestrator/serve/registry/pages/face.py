@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +20,7 @@ from orchestrator.serve.access.clients import client_of
 from orchestrator.serve.access.sessions import Sessions
 from orchestrator.serve.http.addresses import number, parameters, segments
 from orchestrator.serve.http.answers import Answering, Request
+from orchestrator.serve.http.once import ClientTurns
 from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, takes_only
 from orchestrator.serve.pages.layout import HTML, PLACES, TEXT, PageLayout, language
 from orchestrator.serve.pages.traffic import PAGES
@@ -41,7 +40,7 @@ class RegistryPages:
     name: ClassVar[str] = PAGES
 
     def __init__(
-        self, show: RegistryShow, streams: EventStreams, sessions: Sessions, layout: PageLayout, *, asking: Executor
+        self, show: RegistryShow, streams: EventStreams, sessions: Sessions, layout: PageLayout, *, asking: ClientTurns
     ) -> None:
         self._show = show
         self._streams = streams
@@ -89,7 +88,7 @@ class RegistryPages:
         status, asked = 200, {name: printable(query.get(name, "").strip()[:_LONGEST]) for name in _ASKED}
         try:
             run = partial(self._seen, viewer, parts, asked)
-            values = await asyncio.get_running_loop().run_in_executor(self._asking, run)
+            values = await self._asking.do(run, viewer.client or client_of(request.client))
         except GlmAriaError as error:
             status = status_of(error, viewer)
             values = {

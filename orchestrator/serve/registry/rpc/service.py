@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager, aclosing
 from contextvars import ContextVar
 from functools import partial
@@ -14,6 +12,7 @@ from typing import Protocol, TypeVar
 import grpc
 import grpc.aio
 
+from orchestrator.core.refs import RepoId
 from orchestrator.core.text import redacted
 from orchestrator.errors import (
     ConflictError,
@@ -33,6 +32,7 @@ from orchestrator.registry.names import model_named
 from orchestrator.rpc.calls import Context, address_of, code_of, end_with
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.http.exchange import Exchange, Observer, observed
+from orchestrator.serve.http.once import ClientTurns
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.registry.following import Following
 from orchestrator.serve.registry.rpc import codec
@@ -95,7 +95,7 @@ class ModelRegistryService:
         registry: Registry,
         following: Following,
         door: CallDoor,
-        asking: Executor,
+        asking: ClientTurns,
         *,
         observers: Sequence[Observer],
         emit: Emit,
@@ -162,7 +162,7 @@ class ModelRegistryService:
         if not asked.wanted:
             raise UsageError(f"name the version for which {asked.alias!r} of {model.name} is to stand")
         return codec.resolved(
-            await self._do(lambda who: self._registry.move(who, model, asked.alias, asked.wanted, expected))
+            await self._do(lambda who: self._registry.move(who, model, asked.alias, asked.wanted, expected), model)
         )
 
     async def WatchAliases(self, asked: pb.WatchAliasesRequest, context: Context) -> None:  # noqa: N802
@@ -187,8 +187,10 @@ class ModelRegistryService:
             raise Refused(401, "show a token of this server, as authorization: Bearer gla_…")
         return caller
 
-    async def _do(self, step: Callable[[Caller], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._asking, step, _CALLER.get())
+    async def _do(self, step: Callable[[Caller], T], changed: RepoId | None = None) -> T:
+        """The result of a step, which is alone at what it changes."""
+        who = _CALLER.get()
+        return await self._asking.do(partial(step, who), who.client, alone=changed)
 
 
 def _code(error: GlmAriaError) -> grpc.StatusCode:
