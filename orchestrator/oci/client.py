@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from orchestrator.core.files import Digest
 from orchestrator.core.registries import Repository, is_sha256
-from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, TrustError
+from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, SourcesDownError, TemporaryError, TrustError
 from orchestrator.net import shapes
 from orchestrator.net.addresses import next_hop, place, split
 from orchestrator.net.answers import Answer
@@ -23,6 +23,10 @@ from orchestrator.oci.registries import Registries
 _ACCEPT = {"Accept": ", ".join((*MANIFESTS, *INDEXES)), "Accept-Encoding": "gzip, deflate"}
 _PAGE = 1_000
 _MOST_NAMES = 100_000
+_BEHIND = (
+    "the registry takes itself to be elsewhere: let the proxy before it send Host and X-Forwarded-Proto, or set the "
+    "address in its configuration (http.host of docker-registry)"
+)
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -242,6 +246,11 @@ class Client:
         with blaming(self.repository.place):
             try:
                 return self.registries.ask(registry, scopes, ask)
+            except (SourcesDownError, TemporaryError) as error:
+                host, name = self.repository.place, self.repository.name
+                if not {".", ":"} & set(host) and "/" not in name:
+                    error.hint = f"if {host} is no host, but a part of the name: oci://HOST/{host}/{name}"
+                raise
             except TrustError as error:
                 if registry.startswith("https:"):
                     plain = Repository(registry.replace("https:", "http:", 1), self.repository.name)
@@ -249,7 +258,8 @@ class Client:
                 raise
 
     def _refusal(self, answer: Answer, what: str) -> GlmAriaError:
-        return refusal(answer, self.repository.place, self.repository.name, what)
+        had_login = self.registries.has_login(self.repository.registry)
+        return refusal(answer, self.repository.place, self.repository.name, what, had_login=had_login)
 
 
 def referrers_tag(digest: Digest) -> str:
@@ -296,8 +306,13 @@ def _listed(url: str, key: str, registry: str, ask: Callable[[str, str], Answer]
 
 def here(registry: str, url: str, location: str) -> str:
     """An address that a registry leads to on itself. Raises ProtocolError for one elsewhere."""
-    target = next_hop(url, location)
+    host = split(registry).netloc
+    try:
+        target = next_hop(url, location)
+    except TrustError as error:
+        error.hint = _BEHIND
+        raise
     if place(target) != place(registry):
-        host = split(registry).netloc
-        raise ProtocolError(f"{host} leads to {split(target).netloc}; not followed", source=host)
+        behind = _BEHIND if split(target).hostname == split(registry).hostname else None
+        raise ProtocolError(f"{host} leads to {split(target).netloc}; not followed", hint=behind, source=host)
     return target

@@ -9,12 +9,20 @@ from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, N
 from orchestrator.net.answers import Answer
 from orchestrator.oci.login import command
 
+_LACKS_RIGHT = 'error="insufficient_scope"'
 _AGAIN = "send them again"
 
 
-def refusal(answer: Answer, host: str, name: str, what: str) -> GlmAriaError:
-    """The error for an answer of the registry `host` that refuses `what` of the repository `name`."""
+def refusal(answer: Answer, host: str, name: str, what: str, *, had_login: bool = False) -> GlmAriaError:
+    """The error for an answer of the registry `host` that refuses `what` of the repository `name`, to a user who
+    `had_login` there or had none."""
     code, said = _said(answer)
+    if answer.status == 401 and had_login and _LACKS_RIGHT in answer.headers.get("WWW-Authenticate", ""):
+        return NotAllowedError(
+            f"{host} denies access to {name}: your login lacks the right to do that",
+            hint=f"where a server of models guards the registry, its models are reg://{name}, with that server's token",
+            source=host,
+        )
     if answer.status == 401 or code == "UNAUTHORIZED":
         return NotAllowedError(
             f"{host} does not let you read {name}" if not said else f"{host} refuses {name}: {said}",
@@ -35,7 +43,10 @@ def refusal(answer: Answer, host: str, name: str, what: str) -> GlmAriaError:
         return NotFoundError(f"{name} has no {what!r} at {host}", source=host)
     if code == "DIGEST_INVALID":
         return IntegrityError(f"{host} says that what it got are not the bytes of {what}", hint=_AGAIN, source=host)
-    return ProtocolError(f"{answer.place} answered HTTP {answer.status}{f' ({said})' if said else ''}", source=host)
+    words = f"{answer.place} answered HTTP {answer.status}{f' ({said})' if said else ''}"
+    if answer.status == 400 and answer.url.startswith("http:") and b"HTTPS" in answer.body:
+        return ProtocolError(words, hint=f"the registry speaks https: oci+https://{host}/{name}", source=host)
+    return ProtocolError(words, hint="the log of the registry may say why", source=host)
 
 
 def _said(answer: Answer) -> tuple[str, str]:

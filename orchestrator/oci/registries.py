@@ -75,16 +75,7 @@ class Registries:
 
     def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
         """The answer of `ask`, which is called again with a login if the registry demands one."""
-        known = self._known(registry, scopes)
-        answer = ask(known or self.net)
-        if place(registry) in self._issues:
-            return answer
-        if answer.status == 401:
-            return ask(self._admitted(answer, registry, scopes))
-        if known is None:
-            with self._lock:
-                self._passes[(registry, scopes)] = _Pass(self.net, self._clock() + _LONGEST_LIFE, has_login=False)
-        return answer
+        return self._asked(registry, scopes, ask)[0]
 
     def reader(self, repository: Repository, blob: str) -> Net:
         """The way to the blobs of a repository, with what the registry demands of who reads.
@@ -93,10 +84,8 @@ class Registries:
         """
         scopes = (scope(repository, PULL),)
         known = self._known(repository.registry, scopes)
-        if known is None:
-            self.ask(repository.registry, scopes, lambda net: net.exchange("HEAD", blob))
-            known = self._known(repository.registry, scopes)
-        return known or self.net
+        # What was kept of it may be forgotten by another thread at once.
+        return known or self._asked(repository.registry, scopes, lambda net: net.exchange("HEAD", blob))[1]
 
     def is_closed(self, repository: Repository) -> bool:
         """True when the repository was read with a login, or with a bearer of our own, so that it may be closed to
@@ -111,6 +100,10 @@ class Registries:
         """The user's login at the server of this address."""
         return login_at(self._logins(), url)
 
+    def has_login(self, registry: str) -> bool:
+        """True when a registry that demands a login is shown one."""
+        return self._login_for(registry) is not None
+
     def issue_for(self, registry: str, issue: Issue) -> None:
         """Ask a registry with bearers that are made here: who issues its tokens needs no login."""
         self._issues[place(registry)] = issue
@@ -124,6 +117,18 @@ class Registries:
         with self._lock:
             self._passes.pop((repository.registry, (scope(repository, PULL),)), None)
 
+    def _asked(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> tuple[Answer, Net]:
+        """The answer of `ask`, and the way on which it came."""
+        known = self._known(registry, scopes)
+        answer = ask(known or self.net)
+        if answer.status == 401 and place(registry) not in self._issues:
+            admitted = self._admitted(answer, registry, scopes)
+            return ask(admitted), admitted
+        if known is None:
+            with self._lock:
+                self._passes[(registry, scopes)] = _Pass(self.net, self._clock() + _LONGEST_LIFE, has_login=False)
+        return answer, known or self.net
+
     def _known(self, registry: str, scopes: Scopes) -> Net | None:
         """The way that is ours, or was given, for the scopes; None before, and when it is about to end."""
         if (issue := self._issues.get(place(registry))) is not None:
@@ -132,12 +137,15 @@ class Registries:
             found = self._passes.get((registry, scopes))
         return found.net if found and self._clock() < found.until else None
 
+    def _login_for(self, registry: str) -> Login | None:
+        return self.login(registry) or self._introduced.get(place(registry))
+
     def _admitted(self, answer: Answer, registry: str, scopes: Scopes) -> Net:
         host = split(registry).netloc
         if place(answer.url) != place(registry):
             raise ProtocolError(f"{split(answer.url).netloc} asks for a login, and is not {host}", source=host)
         challenge = choose(parse_challenges(answer.headers.get("WWW-Authenticate", "")), registry)
-        login = self.login(registry) or self._introduced.get(place(registry))
+        login = self._login_for(registry)
         begun = self._clock()
         if challenge.scheme == "basic":
             admitted = _Pass(self.net.carrying(for_registry(login, registry)), begun + _LONGEST_LIFE, has_login=True)

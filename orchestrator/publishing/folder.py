@@ -66,6 +66,7 @@ def read_folder(folder: Path, include: tuple[str, ...] = (), exclude: tuple[str,
         raise UsageError(f"{folder} is not a folder", hint="name the folder that holds the files of the model")
     with on_disk("read", folder):
         home = Path(os.path.realpath(folder))
+        _refuse_cache(home)
         found = {file.path: file for file in _files(home, _blobs_of(home))}
     # The rules for a listing are the rules for what becomes one.
     tree = RepoTree.checked("", [_listed(file) for file in found.values()]).select(include, exclude)
@@ -126,6 +127,24 @@ def _blobs_of(home: Path) -> Path | None:
 def _origin_of(home: Path) -> HubOrigin | None:
     repo = parse_folder(home.parent.parent.name) if home.parent.name == "snapshots" else None
     return HubOrigin(repo, home.name) if repo and is_commit(home.name) else None
+
+
+def _refuse_cache(home: Path) -> None:
+    """Raise UsageError for what holds the files of a model several times, or those of several models."""
+    repos = [one for one in (home, home.parent, *home.iterdir()) if parse_folder(one.name) and _snapshots(one)]
+    if repos and not _origin_of(home):
+        raise UsageError(
+            f"{home} belongs to a cache, and is no folder of one model; nothing was pushed",
+            hint=f"push a snapshot, for example {_snapshots(repos[0])[-1]}",
+        )
+
+
+def _snapshots(repo: Path) -> list[Path]:
+    """The snapshots in the folder of a repo in the cache, the one that was made last at the end."""
+    try:
+        return sorted((repo / "snapshots").iterdir(), key=lambda one: one.lstat().st_mtime)
+    except OSError:
+        return []
 
 
 def _raise(error: OSError) -> None:

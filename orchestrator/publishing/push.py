@@ -3,8 +3,7 @@ alias. Nothing can be seen under the version before all of it is there."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.publishing.destinations import Destination, taken
 from orchestrator.publishing.folder import LocalFile, ModelFolder, read_folder
 from orchestrator.publishing.modelpack import ModelFacts, ModelFile, pack
-from orchestrator.publishing.uploads import BlobUploads, Brought, Content, chunk_of
+from orchestrator.publishing.uploads import BlobUploads, Brought, Content, OnBytes, chunk_of
 from orchestrator.registry.versions import Version
 from orchestrator.signatures.vouching import SigningKey, sign
 from orchestrator.system.signals import Stop
@@ -249,15 +248,12 @@ def _missing(contents: Mapping[Digest, Content], uploads: BlobUploads, emit: Emi
     return found
 
 
-def _told(emit: Emit) -> Callable[[Content, int], None]:
+def _told(emit: Emit) -> OnBytes:
     """Progress of bytes that arrive."""
-    done: Counter[Digest] = Counter()
 
-    def on_bytes(content: Content, count: int) -> None:
-        if content.file is None:
-            return  # no file of the user's
-        done[content.digest] += count
-        emit(FileProgress(content.digest, content.name, Phase.FETCHING, done[content.digest], content.size))
+    def on_bytes(content: Content, done: int, speed: int) -> None:
+        if content.file is not None:  # the config is no file of the user's
+            emit(FileProgress(content.digest, content.name, Phase.FETCHING, done, content.size, speed))
 
     return on_bytes
 

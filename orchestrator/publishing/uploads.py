@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,6 +38,7 @@ _PARTS = 256
 ATTEMPTS = 8
 """Times in a row that a blob is taken up without a byte that the target never had."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
+_TICK = 1e-3
 _BROKEN = (SourcesDownError, TemporaryError)
 
 
@@ -97,13 +99,16 @@ def chunk_of(total: int) -> int:
     return min(max(total // _PARTS, _LEAST), _MOST)
 
 
+OnBytes = Callable[[Content, int, int], None]
+
+
 class BlobUploads:
     """Brings blobs to a target. Thread-safe.
 
-    `on_bytes` gets the number of bytes that arrived; less than none where some have to be sent again.
+    `on_bytes` gets how many bytes the target has, and the bytes per second at which the last ones went there.
     """
 
-    def __init__(self, target: BlobTarget, *, chunk: int, stop: Stop, on_bytes: Callable[[Content, int], None]) -> None:
+    def __init__(self, target: BlobTarget, *, chunk: int, stop: Stop, on_bytes: OnBytes) -> None:
         self._target = target
         self._chunk = chunk
         self._stop = stop
@@ -150,7 +155,7 @@ class BlobUploads:
         if isinstance(run.broken, ConflictError) and run.is_whole and upload.done < run.content.size:
             run.refuse(run.broken)
         if upload.done != run.done:
-            self._on_bytes(run.content, upload.done - run.done)
+            self._on_bytes(run.content, upload.done, 0)
         run.reached(upload)
         while upload.done < run.content.size:
             before = upload.done
@@ -164,11 +169,12 @@ class BlobUploads:
         """Send the next chunk. An upload that the registry does not know any more is one that broke."""
         self._heed_stop()
         chunk = content.read(upload.done, min(self._chunk, content.size - upload.done))
+        begun = time.monotonic()
         try:
             upload = self._target.send(content.digest, upload, chunk)
         except (NotFoundError, ProtocolError) as error:
             raise TemporaryError(error.message, hint=error.hint, source=error.source) from error
-        self._on_bytes(content, len(chunk))
+        self._on_bytes(content, upload.done, round(len(chunk) / max(time.monotonic() - begun, _TICK)))
         return upload
 
     def _heed_stop(self) -> None:

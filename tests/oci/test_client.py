@@ -16,7 +16,7 @@ import pytest
 from orchestrator.core.files import Digest
 from orchestrator.core.registries import Repository
 from orchestrator.errors import NotAllowedError, NotFoundError, ProtocolError, TemporaryError, TrustError
-from orchestrator.oci.client import Client, catalog
+from orchestrator.oci.client import Client, catalog, here
 from orchestrator.oci.login import Login
 from orchestrator.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest, files_of, parse
 from tests.oci.manifests import artifact, entry, index, model_pack, sha256, text
@@ -213,6 +213,23 @@ def test_a_token_is_renewed_before_it_ends(tmp_path: Path, make_client: MakeClie
         assert len(tokens.seen) == 3
 
 
+def test_a_token_that_another_thread_drops_is_still_that_of_who_asked_for_it(
+    tmp_path: Path, make_client: MakeClient, tokens: TokenService
+) -> None:
+    with RegistryServer(tmp_path, tokens=tokens) as server:
+        client = make_client(server.url, logins=lambda: {server.host: Login("ann", CANARY, tokens.realm)})
+        digest = push_blob(client, b"shared")
+
+        class Hasty(dict[object, object]):
+            """Keeps nothing, as when others forget at once what is kept."""
+
+            def __setitem__(self, key: object, value: object) -> None: ...
+
+        client.registries._passes = Hasty()  # type: ignore[assignment]
+        way = client.registries.reader(client.repository, client.blob_url(digest))
+        assert way.exchange("GET", client.blob_url(digest)).status == 200
+
+
 def test_who_issues_tokens_needs_no_login(tmp_path: Path, make_client: MakeClient, tokens: TokenService) -> None:
     def issue(scopes: tuple[str, ...]) -> str:
         parts = [scope.split(":") for scope in scopes]
@@ -323,6 +340,28 @@ def test_a_token_with_an_odd_life_is_used(make_client: MakeClient, life: object)
 
     with SmallServer(issuing) as server:
         assert make_client(server.url).head("1") is None
+
+
+def test_what_people_forget_in_the_name_of_a_registry_is_said(make_client: MakeClient) -> None:
+    with SmallServer(lambda _: Answered(400, b"Client sent an HTTP request to an HTTPS server.\n")) as server:
+        with pytest.raises(ProtocolError) as caught:
+            make_client(server.url).manifest("1")
+        assert f"oci+https://{server.host}/team/model" in str(caught.value.hint)
+    with pytest.raises(TemporaryError) as forgotten:
+        make_client("https://team", "model").head("1")
+    assert "oci://HOST/team/model" in str(forgotten.value.hint)
+
+
+@pytest.mark.parametrize("location", ["http://r.example/u", "https://r.example:80/u"])
+def test_a_registry_that_does_not_know_its_address_is_told_apart_from_one_that_leads_elsewhere(location: str) -> None:
+    registry = "https://r.example"
+    assert here(registry, f"{registry}/v2/", "/u?x=1") == f"{registry}/u?x=1"
+    with pytest.raises((ProtocolError, TrustError)) as caught:
+        here(registry, f"{registry}/v2/", location)
+    assert "X-Forwarded-Proto" in str(caught.value.hint)
+    with pytest.raises(ProtocolError) as elsewhere:
+        here(registry, f"{registry}/v2/", "https://evil.example/u")
+    assert "X-Forwarded-Proto" not in str(elsewhere.value.hint)
 
 
 def test_a_busy_registry_is_asked_again_when_it_says(make_client: MakeClient, waits: list[float]) -> None:

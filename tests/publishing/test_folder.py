@@ -55,6 +55,15 @@ def test_a_snapshot_of_the_cache_is_read_through_its_links_and_knows_its_commit(
     assert (found.origin.repo, found.origin.commit) == (RepoId(RepoType.MODEL, "org/name"), COMMIT)
 
 
+@pytest.mark.parametrize("which", ["models--org--name", "models--org--name/snapshots", "models--org--name/blobs", "."])
+def test_a_folder_of_the_cache_is_no_model_but_its_snapshots_are(tmp_path: Path, which: str) -> None:
+    hub = tmp_path / "hub"
+    write(hub / "models--org--name", {"blobs/abc": b"bytes", f"snapshots/{COMMIT}/real.txt": b"own"})
+    with pytest.raises(UsageError) as caught:
+        read_folder(hub / which)
+    assert str(caught.value.hint).endswith(f"models--org--name/snapshots/{COMMIT}")
+
+
 def test_a_link_within_the_folder_is_the_file(folder: Path) -> None:
     (folder / "again.json").symlink_to("config.json")
     assert "again.json" in paths(folder)

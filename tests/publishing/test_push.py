@@ -145,6 +145,7 @@ def test_a_stopped_push_goes_on_where_it_was(pusher: Pusher, folder: Path) -> No
     with pytest.raises(Interrupted):
         pusher.push(folder, emit=stop_at_half)
     sent = arrived[-1].done
+    assert arrived[-1].speed
     assert BIG // 2 <= sent < BIG
     again = Pusher(pusher.net, pusher.registry, pusher.state, pusher.name)
     report = again.push(folder)

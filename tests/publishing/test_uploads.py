@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,7 +19,7 @@ from orchestrator.errors import (
 )
 from orchestrator.oci.client import Upload
 from orchestrator.oci.manifest import digest_of
-from orchestrator.publishing.uploads import ATTEMPTS, BlobUploads, Brought, Content
+from orchestrator.publishing.uploads import ATTEMPTS, BlobUploads, Brought, Content, OnBytes
 from orchestrator.system.signals import Stop
 
 DATA = b"0123456789abcdef"
@@ -72,7 +72,7 @@ class Target:
         self.is_there = True
 
 
-def uploads(target: Target, on_bytes: Callable[[Content, int], None] = lambda *_: None) -> BlobUploads:
+def uploads(target: Target, on_bytes: OnBytes = lambda *_: None) -> BlobUploads:
     return BlobUploads(target, chunk=4, stop=Impatient(), on_bytes=on_bytes)
 
 
@@ -82,10 +82,10 @@ def always(error: GlmAriaError) -> list[GlmAriaError | None]:
 
 @pytest.fixture
 def told() -> Iterator[list[int]]:
-    """The bytes that were told, which are those of the blob in the end."""
+    """How many bytes were told to be there, which are those of the blob in the end."""
     counts: list[int] = []
     yield counts
-    assert sum(counts) == len(DATA)
+    assert counts[-1] == len(DATA)
 
 
 @pytest.mark.parametrize("drops", [False, True])
@@ -93,7 +93,7 @@ def told() -> Iterator[list[int]]:
 def test_a_step_that_breaks_is_taken_again(step: str, told: list[int], *, drops: bool) -> None:
     down = SourcesDownError("down")
     target = Target({step: [down, down, None, down], "has": [down]}, drops)
-    brought = uploads(target, lambda _, count: told.append(count)).bring(CONTENT)
+    brought = uploads(target, lambda _, done, __: told.append(done)).bring(CONTENT)
     assert target.is_there
     assert brought.sent >= len(DATA)
     assert target.calls.count("finish") <= 4

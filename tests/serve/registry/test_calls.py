@@ -205,7 +205,7 @@ def test_commands_show_the_login_of_who_asks(house: RegistryHouse) -> None:
     house.machine.run("registry", "logout", place).ended(0)
 
 
-def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse) -> None:
+def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse, tmp_path: Path) -> None:
     """Neither by the server of models nor by the registry that believes its tokens."""
     settings = {"GLM_ARIA_REGISTRY": house.server.url, "GLM_ARIA_REGISTRY_TOKEN": "garbage"}
     place, realm = house.server.url.removeprefix("http://"), f"{house.server.url}/registry/token"
@@ -217,6 +217,10 @@ def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse)
     assert house.machine.run("registry", "ls", env=settings).ended(77)
     told = house.machine.run("registry", "login", house.below.host, "--realm", realm, stdin=house.tokens["reader"])
     assert told.ended(0)
+    # It is right, but nobody pushes past the server.
+    (tmp_path / "config.json").write_text("{}")
+    past = house.machine.run("push", str(tmp_path), f"oci://{house.below.host}/{MODEL}:9.0.0", "--json").ended(77)
+    assert f"reg://{MODEL}" in past.error["hint"]
     house.machine.run("registry", "logout", house.below.host).ended(0)
     for path in ("/registry/v1/models", f"/registry/token?service={house.below.host}"):
         assert house.ask("garbage", "GET", path).status == 401
