@@ -67,6 +67,11 @@ def _refuse_unfit(items: tuple[Item, ...]) -> None:
                 f"{item.ref}: a server keeps models in its cache only, without a folder or a lock file",
                 hint="take local_dir and locked out of the list, or use glm-aria watch",
             )
+        if item.quantization:
+            raise UsageError(
+                f"{item.ref}: a server takes the files of a model by globs, not by the name of a quantisation",
+                hint=f"write {item.ref} include=*{item.quantization}*",
+            )
 
 
 def _prefetched(item: Item, server: RunningServer, turn: Stop) -> ModelReport:

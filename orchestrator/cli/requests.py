@@ -19,8 +19,9 @@ from orchestrator.disk.access import others_who_may_exchange, others_who_may_wri
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
 from orchestrator.lists.model_list import ListEntry, gather
+from orchestrator.lists.quantizations import split_quantization
 from orchestrator.lists.request import Item
-from orchestrator.lists.wanted import group
+from orchestrator.lists.wanted import Wanted, group
 from orchestrator.system import streams
 from orchestrator.system.small_files import is_given, read_named, read_small
 
@@ -44,16 +45,7 @@ class Selection:
 
 def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
     """All models that are asked for, in order, each once; `refs` may name files behind a REF. Raises UsageError."""
-    found = [
-        Item(
-            parse_ref(wanted.ref, revision=chosen.revision),
-            (*chosen.include, *(literal(file) if file in wanted.paths else file for file in wanted.files)),
-            chosen.exclude,
-            _folder(chosen.local_dir, Path()),
-            files=wanted.paths,
-        )
-        for wanted in group(refs)
-    ]
+    found = [_named(wanted, chosen) for wanted in group(refs)]
     for name in lists:
         found += _listed(name, chosen)[0]
     found = list(dict.fromkeys(found))
@@ -66,6 +58,18 @@ def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple
         )
     _refuse_shared_folder(found)
     return tuple(found)
+
+
+def _named(wanted: Wanted, chosen: Selection) -> Item:
+    text, quantization = split_quantization(wanted.ref)
+    return Item(
+        parse_ref(text, revision=chosen.revision),
+        (*chosen.include, *(literal(file) if file in wanted.paths else file for file in wanted.files)),
+        chosen.exclude,
+        _folder(chosen.local_dir, Path()),
+        files=wanted.paths,
+        quantization=quantization,
+    )
 
 
 def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple[Item, ...]:
@@ -135,6 +139,7 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
         entry.exclude or chosen.exclude,
         _listed_folder(entry, base, chosen) if entry.local_dir else _folder(chosen.local_dir, Path()),
         entry.priority,
+        quantization=entry.quantization,
     )
 
 

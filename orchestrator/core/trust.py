@@ -5,7 +5,7 @@ Rules only. `resolve/policies.py` has who is asked, in which order; docs/decisio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import permutations
@@ -120,9 +120,11 @@ def are_independent(one: Source, other: Source) -> bool:
 
 
 def agreement(
-    voices: Sequence[Voice], root: Source, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+    voices: Sequence[Voice], root: Source, select: Callable[[RepoTree], RepoTree] = RepoTree.select
 ) -> Agreement:
     """The first voice of the root's kind, in order of preference, that another independent voice confirms.
+
+    `select` chooses the wanted files of a listing.
 
     A mirror confirms with the same commit and the same digest for every wanted file. A catalog of another kind
     (ModelScope) confirms with the same sha256 and size for every wanted file, whatever its commit: so it can speak for
@@ -134,8 +136,8 @@ def agreement(
     for voice, other in permutations(heard, 2):
         if voice.source.kind is not root.kind or not are_independent(voice.source, other.source):
             continue
-        wanted = voice.tree.select(include, exclude).files
-        reason = _difference(voice, other, wanted, other.tree.select(include, exclude).files)
+        wanted = select(voice.tree).files
+        reason = _difference(voice, other, wanted, select(other.tree).files)
         if reason is None:
             return Agreement(voice, other)
         reasons.append(reason)

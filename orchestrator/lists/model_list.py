@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, fields
 
 from orchestrator.core.refs import Ref, names_revision, parse_ref
 from orchestrator.errors import UsageError
+from orchestrator.lists.quantizations import split_quantization
 from orchestrator.lists.toml import parse_toml
 
 _INCLUDE = "@include"
@@ -43,7 +44,7 @@ _MOST_FILES = 1000
 class ListEntry:
     """One model of a list. `local_dir` is as written; a relative one is relative to the list's folder.
 
-    `where` is the line, or the table, that names it.
+    `where` is the line, or the table, that names it; `quantization` what the ref names behind a colon.
     """
 
     ref: Ref
@@ -52,6 +53,7 @@ class ListEntry:
     local_dir: str | None = None
     priority: int = 0
     where: str = field(default="", compare=False)
+    quantization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class ModelList:
     files: tuple[str, ...]
 
 
-_KEYS = tuple(item.name for item in fields(ListEntry) if item.name != "where")
+_KEYS = tuple(item.name for item in fields(ListEntry) if item.name not in ("where", "quantization"))
 _AT_LINE = re.compile(r"at line (\d+)")
 # A backslash that a shell would take away before a character that needs none: a path of another system.
 _NEEDLESS = re.compile(r"\\[\w.*?-]")
@@ -159,12 +161,14 @@ def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
         options[key].append(value)
     if len(options["local-dir"]) > 1:
         raise _WrongError(where, "local-dir is given twice")
+    ref, quantization = _ref(words[0], where, revision)
     return ListEntry(
-        _ref(words[0], where, revision),
+        ref,
         tuple(options["include"]),
         tuple(options["exclude"]),
         options["local-dir"][0] if options["local-dir"] else None,
         where=where,
+        quantization=quantization,
     )
 
 
@@ -198,13 +202,15 @@ def _table(model: Mapping[str, object], where: str, revision: str | None) -> Lis
         raise _WrongError(where, "priority must be a whole number")
     if local_dir is not None and (not isinstance(local_dir, str) or not local_dir):
         raise _WrongError(where, "local_dir must be a text")
+    named, quantization = _ref(ref, where, revision)
     return ListEntry(
-        _ref(ref, where, revision),
+        named,
         _globs(model, "include", where),
         _globs(model, "exclude", where),
         local_dir,
         priority,
         where,
+        quantization,
     )
 
 
@@ -229,10 +235,12 @@ def _closest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, tuple(known), 1)), None)
 
 
-def _ref(text: str, where: str, revision: str | None) -> Ref:
+def _ref(text: str, where: str, revision: str | None) -> tuple[Ref, str]:
+    """The ref that a list names, and its quantisation."""
+    text, quantization = split_quantization(text)
     try:
         # A repo that names its own revision is left alone: `--revision` is for those of the list that do not.
-        return parse_ref(text, revision=None if names_revision(text) else revision)
+        return parse_ref(text, revision=None if names_revision(text) else revision), quantization
     except UsageError as error:
         raise _WrongError(where, error.message, error.hint, "this is no REF") from error
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.core.files import RepoTree, literal
 from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Policy, Signatory
 from orchestrator.lists.lockfile import LockedModel
+from orchestrator.lists.quantizations import wanted_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class Item:
     """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
 
     `files` are paths that were asked for by name: each must be in the listing. `include` has them, too, as globs.
-    With `locked` it is pulled as a lock file says.
+    With `locked` it is pulled as a lock file says. `quantization` names GGUF files, which are wanted besides `include`.
     """
 
     ref: Ref
@@ -25,6 +27,19 @@ class Item:
     priority: int = 0
     locked: LockedModel | None = None
     files: tuple[str, ...] = ()
+    quantization: str = ""
+
+    def globs_in(self, tree: RepoTree) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Globs that say what is wanted of a listing: `include` and `exclude`."""
+        if not self.quantization:
+            return self.include, self.exclude
+        named = wanted_paths((file.path for file in tree.files), self.quantization)
+        # No file has the empty path: without any of this quantisation, all of the model is not what was meant.
+        return (*self.include, *(map(literal, named) if named else ("",))), self.exclude
+
+    def select(self, tree: RepoTree) -> RepoTree:
+        """The files of a listing that are wanted."""
+        return tree.select(*self.globs_in(tree))
 
 
 @dataclass(frozen=True, slots=True)

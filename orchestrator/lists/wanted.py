@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
+from orchestrator.lists.quantizations import split_quantization
 
 _GLOB = re.compile(r"[*?\[]")
 # How files of repos end. Not .cpp, .js and the like, which names of repos end with, too.
@@ -104,7 +105,7 @@ def _may_be_a_ref(word: str) -> bool:
 
 def _is_ref(word: str) -> bool:
     try:
-        parse_ref(word)
+        parse_ref(split_quantization(word)[0])
     except UsageError:
         return False
     return True

@@ -153,7 +153,7 @@ def lock(model: ResolvedModel, item: Item, blobs: HfCache, stop: Stop) -> Locked
                 f"{file.path!r} in the cache is not the placed file", hint="glm-aria verify --repair", file=file.path
             )
         files.append(LockedFile(file.path, file.size, git.hex, sha256.hex))
-    return LockedModel(model.ref, model.commit, model.trust, tuple(files), item.include, item.exclude, model.pinned)
+    return LockedModel(model.ref, model.commit, model.trust, tuple(files), *item.globs_in(model.tree), model.pinned)
 
 
 def refuse_other_bytes(locked: LockedModel, placed: LockedModel) -> None:

@@ -79,7 +79,7 @@ def _agreed(question: Question, error: GlmAriaError) -> Listing:
     if not heard and isinstance(error, ProxyError):
         raise error  # nobody is out of reach but the proxy: that is what there is to mend
     voices = [voice for _, _, voice in heard]
-    found = agreement(voices, question.first.source, question.item.include, question.item.exclude)
+    found = agreement(voices, question.first.source, question.item.select)
     if found.voice is None or found.other is None:
         refused = _refused(question, error, f"no two others confirm each other: {'; '.join(found.reasons)}")
         if isinstance(error, TemporaryError):
@@ -116,9 +116,8 @@ def _any(question: Question, mirrors: tuple[Catalog, ...], error: GlmAriaError) 
 
 def _name_liar(question: Question, voice: Voice, agreed: Voice) -> None:
     """Warn of a mirror that lists a wanted file otherwise, at the same commit, than those who agree."""
-    item = question.item
     told, true = (
-        {(file.path, file.digest, file.size) for file in tree.select(item.include, item.exclude).files}
+        {(file.path, file.digest, file.size) for file in question.item.select(tree).files}
         for tree in (voice.tree, agreed.tree)
     )
     if told != true:

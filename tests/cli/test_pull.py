@@ -77,6 +77,19 @@ def test_files_behind_a_ref_as_hf_has_them(
     assert "model" not in capsys.readouterr().err
 
 
+def test_a_quantisation_is_named_in_words_and_in_lists(services: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("org/b:Q8_0@v1 include=*.json\nms://org/c:BF16\n")
+    (tmp_path / "list.toml").write_text('[[model]]\nref = "org/d:F16"\n')
+    words = ("org/name:Q4_K_M", "-f", "list.txt", "-f", "list.toml")
+    assert asked(services, *words)[1].items == (
+        Item(parse_ref("org/name"), quantization="Q4_K_M"),
+        Item(parse_ref("org/b@v1"), ("*.json",), quantization="Q8_0"),
+        Item(parse_ref("ms://org/c"), quantization="BF16"),
+        Item(parse_ref("org/d"), quantization="F16"),
+    )
+    assert asked(services, "oci://host/org/m:Q4_K_M")[1].items == (Item(parse_ref("oci://host/org/m:Q4_K_M")),)
+
+
 def test_what_may_be_both_is_told(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     (item,) = asked(services, "org/name", "onnx/model.onnx")[1].items
     assert item.files == ("onnx/model.onnx",)

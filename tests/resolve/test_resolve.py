@@ -52,7 +52,7 @@ def question(records: Records, heard: Heard) -> Callable[..., Question]:
     """A question about org/m@main to these catalogs; a keyword is of the item, of the sites or of the request."""
 
     def make(*catalogs: Catalog, revision: str = "main", kind: Any = plain.HF, **given: Any) -> Question:
-        item = {name: given.pop(name) for name in ("include", "exclude", "files") if name in given}
+        item = {name: given.pop(name) for name in ("include", "exclude", "files", "quantization") if name in given}
         of_sites = {name: given.pop(name) for name in ("git", "aliases", "named") if name in given}
         request = PullRequest((), policy=Policy(given.pop("policy", "agree")), **given)
         sites = plain.sites(*catalogs, **of_sites)
@@ -138,6 +138,21 @@ def test_globs_choose_and_a_wrong_name_is_not_passed_over(question: Ask) -> None
     with pytest.raises(NotFoundError, match=r"holds no file 'conifg\.json'") as caught:
         resolve(question(PlainCatalog(), files=("conifg.json",)))
     assert "did you mean 'config.json'?" in (caught.value.hint or "")
+
+
+def test_a_quantisation_is_chosen_by_name_and_a_wrong_one_is_told(question: Ask) -> None:
+    paths = ("a-Q4_K_M.gguf", "a-Q8_0.gguf", "b-Q8_0.gguf", "mmproj-F16.gguf", "config.json")
+    root = PlainCatalog(trees={ONE: plain.tree_of(content=dict.fromkeys(paths, b"x"))})
+    model = resolve(question(root, quantization="q4_k_m"))
+    assert [file.path for file in model.wanted.files] == ["a-Q4_K_M.gguf", "mmproj-F16.gguf"]
+    with pytest.raises(NotFoundError, match="no quantisation Q5_K_M") as caught:
+        resolve(question(root, quantization="Q5_K_M"))
+    assert caught.value.hint == "it has Q4_K_M, Q8_0"
+    with pytest.raises(NotFoundError, match="2 models in Q8_0: a-Q8_0, b-Q8_0") as caught:
+        resolve(question(root, quantization="Q8_0"))
+    assert caught.value.hint == "name the files of one: glm-aria pull org/m@main 'a-Q8_0*'"
+    with pytest.raises(NotFoundError, match="holds no GGUF file"):
+        resolve(question(PlainCatalog(), quantization="Q8_0"))
 
 
 def test_pickles_are_refused_on_demand(question: Ask) -> None:

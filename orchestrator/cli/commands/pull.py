@@ -98,6 +98,7 @@ def pull(options: PullOptions) -> int:
     \b
     REF is one of
       [hf://]org/name[@revision]        a model; ms:// is ModelScope
+      org/name:Q4_K_M[@revision]        its GGUF files in this quantisation
       oci://HOST/org/name[:tag]         a model in an OCI registry
       reg://team/model[@version]        one of your own registry; ranges, aliases
       datasets/org/name, spaces/org/name
