@@ -8,12 +8,13 @@ it, or with the whole name of a repo that has none; one with slashes with the pa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from orchestrator.core.refs import RepoId
+from orchestrator.errors import NotAllowedError
 
 EVERYWHERE = ("*",)
 """The patterns of a role that holds for all repos."""
@@ -58,15 +59,13 @@ class RoleGrant:
     namespaces: tuple[str, ...] = EVERYWHERE
 
     def __post_init__(self) -> None:
-        for pattern in self.namespaces:
-            if not _PATTERN.fullmatch(pattern):
-                raise ValueError(f"{pattern!r} is no pattern of namespaces such as 'team-*' or 'datasets/team/*'")
+        check_patterns(self.namespaces)
         if self.role is Role.ADMIN and self.namespaces != EVERYWHERE:
             raise ValueError("an admin commands the whole server, and not some namespaces of it")
 
     def gives(self, right: Right, repo: RepoId) -> bool:
         """True when the role has this right in the repo's namespace."""
-        return right in RIGHTS[self.role] and any(_matches(pattern, repo) for pattern in self.namespaces)
+        return right in RIGHTS[self.role] and matches(self.namespaces, repo)
 
     def gives_everywhere(self, right: Right) -> bool:
         """True when the role has this right, and holds for all repos."""
@@ -108,6 +107,43 @@ class Subject:
     def roles(self) -> str:
         """The roles, for people."""
         return ", ".join(dict.fromkeys(grant.role.value for grant in self.grants)) or "no role"
+
+
+def require(who: Subject, right: Right, repo: RepoId) -> None:
+    """Refuse who has not the right, in the same words whether there is such a repo or not. Raises NotAllowedError."""
+    if not who.may(right, repo):
+        raise NotAllowedError(f"{_asker(who)} may not {right.value} {repo.name}", hint=_hint(who, right))
+
+
+def require_any(who: Subject) -> None:
+    """Refuse who was granted nothing. Raises NotAllowedError."""
+    if not who.grants:
+        raise NotAllowedError(f"{_asker(who)} may read nothing here", hint=_hint(who, Right.READ))
+
+
+def _asker(who: Subject) -> str:
+    return f"{who.name!r} ({who.roles})" if who.name else "who shows no token"
+
+
+def _hint(who: Subject, right: Right) -> str:
+    """What was granted to who asks, and which roles have the right."""
+    if not who.name:
+        return "show a token of this server: glm-aria registry login HOST, or GLM_ARIA_REGISTRY_TOKEN"
+    held = "; ".join(f"{grant.role} in {', '.join(grant.namespaces)}" for grant in who.grants) or "nothing"
+    needed = ", ".join(role for role, rights in RIGHTS.items() if right in rights)
+    return f"it is {held}; to {right} there takes one of the roles {needed}"
+
+
+def check_patterns(patterns: Iterable[str]) -> None:
+    """Refuse what is no pattern of namespaces. Raises ValueError."""
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(f"{pattern!r} is no pattern of namespaces such as 'team-*' or 'datasets/team/*'")
+
+
+def matches(patterns: Iterable[str], repo: RepoId) -> bool:
+    """True when a repo is in the namespaces of one of these patterns."""
+    return any(_matches(pattern, repo) for pattern in patterns)
 
 
 def _matches(pattern: str, repo: RepoId) -> bool:

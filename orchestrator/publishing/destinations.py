@@ -14,10 +14,9 @@ from orchestrator.oci.client import Client, Upload
 from orchestrator.oci.uploads import RepositoryUploads
 from orchestrator.publishing.uploads import BlobTarget
 from orchestrator.registry.document import RightsDocument
-from orchestrator.registry.names import check_alias
+from orchestrator.registry.names import check_alias, rights_to_move
 from orchestrator.registry.uploads import UploadState
 from orchestrator.registry.versions import Version
-from orchestrator.rights import Right
 from orchestrator.signatures.bundle import MEDIA_TYPE
 
 
@@ -169,7 +168,7 @@ class ModelDestination:
         """See `Destination.check_alias`."""
         check_alias(name)
         found = self._server.rights(self.name)
-        if Right.PROMOTE not in found.rights:
+        if rights_to_move(name).isdisjoint(found.rights):
             who = repr(found.who) if found.who else "who shows no token"
             command = shlex.join(("glm-aria", "registry", "alias", f"{self.name}@{self.version}", name))
             raise NotAllowedError(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +28,8 @@ from orchestrator.system.failures import on_disk
 
 _KEPT = 5_000
 """Events that are kept in memory, for those who ask again and again for what is new."""
+_MARKED = 500
+"""Events between two places in the file that are remembered."""
 _TAIL = 64 << 10
 _MOST_NUMBER = 1 << 40
 """Above the numbers of all events, and the seconds of all times, that there can be."""
@@ -73,6 +77,8 @@ class Trail:
         self._recent: deque[TrailEvent] = deque(maxlen=_KEPT)
         self._file: tuple[int, int] | None = None
         self._read_to = 0
+        self._marks: list[tuple[int, int]] = []
+        """Numbers of events, and the place of each in the file: one of many."""
 
     def add(self, *events: TrailEvent) -> tuple[TrailEvent, ...]:
         """Add events, all or none, and give them their numbers.
@@ -108,8 +114,10 @@ class Trail:
         with self._guard:
             self._follow()
             recent = tuple(self._recent)
+            mark = bisect_right(self._marks, number, key=itemgetter(0)) - 1
+            start = self._marks[mark][1] if mark >= 0 else 0
         if recent and number < recent[0].number - 1:
-            return (event for event in self._all() if event.number > number)
+            return (event for event in self._all(start) if event.number > number)
         return (event for event in recent if event.number > number)
 
     def newest(self) -> int:
@@ -125,15 +133,19 @@ class Trail:
             named = (found.st_dev, found.st_ino) if found else None
             if named != self._file or (found and found.st_size < self._read_to):
                 self._recent.clear()
+                self._marks.clear()
                 self._file, self._read_to = named, 0
             for line in _lines(file, self._read_to) if file else ():
-                self._read_to += len(line)
                 if (event := _event(line)) is not None:
                     self._recent.append(event)
+                    if not self._marks or event.number >= self._marks[-1][0] + _MARKED:
+                        self._marks.append((event.number, self._read_to))
+                self._read_to += len(line)
 
-    def _all(self) -> Iterator[TrailEvent]:
+    def _all(self, start: int = 0) -> Iterator[TrailEvent]:
+        """The events in the file from there on."""
         with self._opened() as file:
-            for line in _lines(file, 0) if file else ():
+            for line in _lines(file, start) if file else ():
                 if (event := _event(line)) is not None:
                     yield event
 

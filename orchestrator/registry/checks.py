@@ -22,7 +22,7 @@ from orchestrator.core.sizes import format_size, parse_size
 from orchestrator.errors import UsageError
 from orchestrator.lists.toml import parse_toml
 from orchestrator.registry.contents import VersionContents
-from orchestrator.rights import EVERYWHERE, Right, Role, RoleGrant
+from orchestrator.rights import EVERYWHERE, check_patterns, matches
 
 TOKENIZER = (
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt"),
@@ -64,8 +64,7 @@ class AliasGate:
 
     def is_before(self, model: RepoId, alias: str) -> bool:
         """True when the alias of this model moves only through this gate."""
-        is_model = RoleGrant(Role.READER, self.models).gives(Right.READ, model)
-        return is_model and any(fnmatchcase(alias, pattern) for pattern in self.aliases)
+        return matches(self.models, model) and any(fnmatchcase(alias, pattern) for pattern in self.aliases)
 
     def check(self, version: VersionContents, present: VersionContents | None) -> tuple[CheckResult, ...]:
         """Judge a version; `present` is what the alias stands for."""
@@ -131,28 +130,40 @@ def parse_gates(text: str, name: str) -> tuple[AliasGate, ...]:
         if data or not isinstance(tables, list):
             raise ValueError(f"it has [[gate]] tables only, and not {', '.join(data) or 'one table of that name'}")
         return tuple(map(_gate, tables))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {error}", hint="see the rules in the guide of the registry") from error
 
 
-def _gate(table: dict[str, Any]) -> AliasGate:
+def _gate(table: object) -> AliasGate:
+    if not isinstance(table, dict):
+        raise TypeError(f"{table!r} is no table of rules: begin each with [[gate]]")
     words = dict(table)
     models, aliases = _texts(words.pop("models", EVERYWHERE)), _texts(words.pop("aliases", ("*",)))
-    RoleGrant(Role.READER, models)  # refuses what is no pattern
+    check_patterns(models)
     tokenizer, formats = words.pop("tokenizer", None), words.pop("formats", None)
     if tokenizer not in (None, "unchanged") or formats not in (None, "safe"):
         raise ValueError('tokenizer can be "unchanged", and formats "safe"')
-    most = words.pop("max_size", None)
-    keys = _texts(words.pop("config_keys", ()))
+    most, keys = words.pop("max_size", None), words.pop("config_keys", None)
     if words:
         raise ValueError(f"{', '.join(words)} is no rule of a gate")
-    size = most if most is None or type(most) is int else parse_size(str(most))
-    return AliasGate(models, aliases, keys, tokenizer is not None, formats is not None, size)
+    if tokenizer is formats is most is keys is None:
+        raise ValueError("a gate without a rule lets everything through")
+    size, wanted = None if most is None else _size(most), () if keys is None else _texts(keys)
+    return AliasGate(models, aliases, wanted, tokenizer is not None, formats is not None, size)
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no size such as 40 GB, and no number of bytes")
+    size = parse_size(value) if isinstance(value, str) else value
+    if not 0 < size < 1 << 63:
+        raise ValueError(f"max_size is {value!r}, and no version has such a size")
+    return size
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return (value,)
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one for one in value):
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) and one for one in value):
         raise ValueError(f"{value!r} is no text, and no list of texts")
     return tuple(value)

@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from shlex import quote
 
 from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
-from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
+from orchestrator.errors import ConflictError, GateError, NotFoundError, UsageError
 from orchestrator.registry.aliases import AliasMovedError
 from orchestrator.registry.audit import Trail, TrailEvent
 from orchestrator.registry.checks import AliasGate, CheckResult, Verdict
 from orchestrator.registry.contents import VersionContents, VersionDifference, VersionFacts, difference
 from orchestrator.registry.keeping import Keeper
 from orchestrator.registry.ledger import ModelLedger
-from orchestrator.registry.names import NEWEST, check_alias, is_digest, model_named, upload_repository
+from orchestrator.registry.names import NEWEST, check_alias, is_digest, model_named, rights_to_move, upload_repository
 from orchestrator.registry.storage import Storage
 from orchestrator.registry.uploads import UploadState, VersionUploads
 from orchestrator.registry.versions import Range, Version
-from orchestrator.rights import Right, Subject
+from orchestrator.rights import Right, Subject, require, require_any
 from orchestrator.signatures.bundle import MEDIA_TYPE
 from orchestrator.signatures.vouching import unfit
 
@@ -80,12 +81,13 @@ class Registry:
     # -- reading
 
     def models(self, who: Subject) -> tuple[RepoId, ...]:
-        """The models that somebody may read."""
+        """The models that somebody may read. Raises NotAllowedError for who has no right at all."""
+        require_any(who)
         return tuple(model for model in map(model_named, self._storage.models()) if who.may(Right.READ, model))
 
     def ledger(self, who: Subject, model: RepoId) -> ModelLedger:
         """The versions and aliases of a model. Raises NotFoundError where there are none."""
-        _require(who, Right.READ, model)
+        require(who, Right.READ, model)
         ledger = self._keeper.ledger(model)
         if not ledger.versions and not ledger.aliases:
             raise NotFoundError(f"there is no model {model.name} in the registry")
@@ -93,7 +95,7 @@ class Registry:
 
     def known(self, who: Subject, model: RepoId) -> ModelLedger:
         """The ledger of a model as it is, which may be empty: the registry below is not asked."""
-        _require(who, Right.READ, model)
+        require(who, Right.READ, model)
         return self._keeper.as_written(model)
 
     def resolve(self, who: Subject, model: RepoId, wanted: str = "") -> ResolvedVersion:
@@ -102,7 +104,7 @@ class Registry:
         Without any, or as `main`, which clients of a Hub mean then, it is the alias of that name, else the newest
         release. Raises NotFoundError.
         """
-        _require(who, Right.READ, model)
+        require(who, Right.READ, model)
         name, digest, ledger = self._found(model, wanted)
         if name is not None:
             self._keeper.hold(model, name, digest)
@@ -114,7 +116,7 @@ class Registry:
 
     def facts(self, who: Subject, model: RepoId, digest: str) -> VersionFacts:
         """Facts of a version. Raises NotFoundError."""
-        _require(who, Right.READ, model)
+        require(who, Right.READ, model)
         return self._storage.facts(model, digest)
 
     def difference(self, who: Subject, model: RepoId, before: str, after: str) -> VersionDifference:
@@ -131,10 +133,21 @@ class Registry:
 
     def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
         """The changes since the event of that number, the oldest first: of a model, or of all that one may read."""
-        if model is not None:
-            _require(who, Right.READ, model)
+        if model is None:
+            require_any(who)
+        else:
+            require(who, Right.READ, model)
         named = ((model_named(event.model), event) for event in self._trail.after(after))
         return (event for about, event in named if about == (model or about) and who.may(Right.READ, about))
+
+    def news(self, who: Subject, model: RepoId | None, after: int, most: int) -> tuple[tuple[TrailEvent, ...], int]:
+        """The same, at most so many, and the number up to which there are no more: to go on behind it."""
+        newest = self._trail.newest()
+        if newest < after:
+            after = 0  # another trail has begun
+        found = tuple(islice(self.events(who, after, model), most))
+        last = found[-1].number if found else 0
+        return found, last if len(found) == most else max(last, newest)
 
     def newest_event(self) -> int:
         """The number of the last change of all; 0 where there is none."""
@@ -142,30 +155,30 @@ class Registry:
 
     def uploads(self, who: Subject, model: RepoId) -> str:
         """The address of the repository to which somebody uploads versions of a model, before `publish`."""
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         return f"{self._storage.address}/{upload_repository(who.name, model)}"
 
     # -- uploading
 
     def upload(self, who: Subject, model: RepoId, digest: Digest) -> UploadState:
         """The state of a blob that somebody uploads for a version. See `VersionUploads`."""
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         return self._uploads.state(who.name, model, digest)
 
     def send(self, who: Subject, model: RepoId, digest: Digest, start: int, chunk: bytes) -> int:
         """Take a chunk of a blob. Raises ConflictError when it does not begin where the upload is."""
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         return self._uploads.send(who.name, model, digest, start, chunk)
 
     def end_upload(self, who: Subject, model: RepoId, digest: Digest) -> None:
         """End the upload of a blob."""
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         self._uploads.end(who.name, model, digest)
 
     def put_manifest(self, who: Subject, model: RepoId, body: bytes, media_type: str) -> str:
         """Keep a manifest of uploaded blobs, for `publish`; returns its digest."""
-        _require(who, Right.PUBLISH, model)
-        return self._uploads.put(who.name, model, body, media_type)
+        require(who, Right.PUBLISH, model)
+        return self._storage.put(model, upload_repository(who.name, model), body, media_type)
 
     # -- changing
 
@@ -174,7 +187,7 @@ class Registry:
 
         Raises ConflictError when the version is another digest, NotFoundError for what was not uploaded.
         """
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         with self._keeper.alone(model, version.tag) as ledger:
             present = ledger.digest_of(version)
             if present not in (None, digest):
@@ -195,7 +208,7 @@ class Registry:
     def sign(self, who: Subject, model: RepoId, version: Version, bundle: bytes) -> tuple[str, str]:
         """Attach a signature of its files to a version; returns the digests of both. Whose key it is by, is found out
         by who pulls. Raises NotFoundError for no version, UsageError for a signature of something else."""
-        _require(who, Right.PUBLISH, model)
+        require(who, Right.PUBLISH, model)
         # One at a time: the list of what is attached may be a tag, which is written as a whole.
         with self._keeper.alone(model, version.tag) as ledger:
             digest = ledger.digest_of(version)
@@ -212,14 +225,14 @@ class Registry:
         """Have an alias stand for a version, if it stands for `expected` now: a digest, or empty for nothing.
 
         Raises ConflictError when it does not, GateError for a version that breaks the rules of the alias, UsageError
-        for a name that an alias must not have, and what `resolve` does.
+        for a name that an alias must not have, and what `resolve` does. Who publishes may move those for development.
         """
-        _require(who, Right.PROMOTE, model)
+        _require_move(who, model, alias)
         digest, known = self.resolve(who, model, wanted).digest, self._keeper.ledger(model)
         if digest not in known.digests:
             raise NotFoundError(f"{model.name} has no version with the digest {digest}", hint="publish it first")
-        if alias not in known.aliases:
-            check_alias(alias)
+        if known.digest_of(alias) is None:
+            check_alias(alias, [name for name, one in known.aliases.items() if one.digest])
         checked = self._judged(model, alias, digest, known)
         if not checked.is_passed:
             broken = [f"{one.rule}: {one.found}" for one in checked.results if one.verdict is Verdict.FAILED]
@@ -235,7 +248,7 @@ class Registry:
 
     def remove(self, who: Subject, model: RepoId, alias: str, expected: str) -> bool:
         """Remove an alias; False where the registry itself keeps the tag. Raises what `move` does."""
-        _require(who, Right.PROMOTE, model)
+        _require_move(who, model, alias)
         with self._changing(model, alias) as ledger:
             if ledger.digest_of(alias) is None:
                 raise NotFoundError(f"{model.name} has no alias {alias!r}")
@@ -319,8 +332,6 @@ def _name(who: Subject) -> str:
     return who.name or _OPERATOR
 
 
-def _require(who: Subject, right: Right, model: RepoId) -> None:
-    """Refuse who has not the right, in the same words whether there is such a model or not."""
-    if not who.may(right, model):
-        asker = f"{who.name!r} ({who.roles})" if who.name else "who shows no token"
-        raise NotAllowedError(f"{asker} may not {right.value} {model.name}")
+def _require_move(who: Subject, model: RepoId, alias: str) -> None:
+    if not any(who.may(right, model) for right in rights_to_move(alias)):
+        require(who, Right.PROMOTE, model)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.registries import is_repository_name, is_tag
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.registry.versions import Range, Version
+from orchestrator.rights import Right
 
 FACADE = "glm-aria facade"
 """The name of who moves tags, in tokens and in the trail."""
 UPLOADS = "uploads"
 """The first part of the names of repositories for uploads; no namespace of models."""
+DEVELOPMENT = "dev"
+"""The alias for development versions, and the beginning of others (`dev-ann`)."""
 NEWEST = "*"
 """The range that is meant where nothing is named: of all releases the newest."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}")
@@ -49,13 +53,23 @@ def upload_repository(who: str, model: RepoId) -> str:
     return f"{UPLOADS}/{hashlib.sha256(who.encode()).hexdigest()[:16]}/{model.name}"
 
 
-def check_alias(name: str) -> None:
-    """Refuse a name that a new alias must not have: one that means something else already. Raises UsageError."""
+def rights_to_move(alias: str) -> frozenset[Right]:
+    """The rights of which one is needed to move an alias: `dev` and `dev-…` are moved by who publishes, too."""
+    is_development = alias == DEVELOPMENT or alias.startswith(f"{DEVELOPMENT}-")
+    return frozenset({Right.PROMOTE, Right.PUBLISH} if is_development else {Right.PROMOTE})
+
+
+def check_alias(name: str, others: Iterable[str] = ()) -> None:
+    """Refuse a name that a new alias must not have: one that means something else already, or that differs from one of
+    the `others` by case alone, which is one file in some caches. Raises UsageError."""
     if not is_alias(name):
         raise UsageError(
             f"{name!r} is no name for an alias",
             hint="letters, digits and . _ -, and neither a version, a range such as 1.x, nor a digest",
         )
+    twin = next((other for other in others if other != name and other.casefold() == name.casefold()), None)
+    if twin is not None:
+        raise UsageError(f"{name!r} is no name for an alias beside {twin!r}", hint=f"write {twin!r}, or another name")
 
 
 def is_alias(name: str) -> bool:

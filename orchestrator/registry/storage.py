@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from orchestrator.core.files import Digest, RepoTree
@@ -11,7 +12,7 @@ from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, Unsa
 from orchestrator.oci.attached import attach
 from orchestrator.oci.cards import CARD, bases_of
 from orchestrator.oci.client import Client, FetchedManifest, catalog
-from orchestrator.oci.manifest import REVISION, SOURCE, Manifest, files_of, parse
+from orchestrator.oci.manifest import REVISION, SOURCE, Manifest, digest_of, files_of, parse
 from orchestrator.oci.registries import MOST, Registries
 from orchestrator.registry.contents import CONFIG, VersionContents, VersionFacts, VersionFile, parse_config
 from orchestrator.registry.names import is_model
@@ -95,21 +96,35 @@ class Storage:
         if target.head(digest) is not None:
             return
         fetched = source.manifest(digest)
-        try:
-            manifest = self._manifest(fetched)
-            _listed(manifest, model, source)
-        except (ProtocolError, UnsafeError, NotFoundError) as error:  # the fault of who sent it
-            raise UsageError(f"{digest} is no version of a model: {error.message}", hint=error.hint) from error
-        for blob in dict.fromkeys((manifest.config.digest, *(layer.digest for layer in manifest.layers))):
-            self._mount(target, source, blob)
+        for blob, size in self._blobs(model, fetched):
+            # Only what this upload has: a registry mounts what it has anywhere, for anybody who names it.
+            if not _is_there(source, blob, size):
+                raise _missing(blob)
+            if target.blob_size(blob) is None:
+                _mount(target, blob, source)
         target.put(digest, fetched.body, fetched.media_type)
 
-    def _mount(self, target: Client, source: Client, blob: Digest) -> None:
-        # Only what this upload has: a registry mounts what it has anywhere, for anybody who names it.
-        if source.blob_size(blob) is None:
-            raise NotFoundError(f"{blob} was not uploaded", hint="push all blobs of the version first")
-        if target.blob_size(blob) is None and target.mount(blob, source.repository.name) is not None:
-            raise ProtocolError(f"{target.repository.place} does not mount {blob} from one repository in another")
+    def put(self, model: RepoId, upload: str, body: bytes, media_type: str) -> str:
+        """Keep a manifest in the repository `upload`, with the blobs that the model has in other versions; its digest.
+        Raises what `take_over` does."""
+        target, source = self._at(upload), self._at(model.name)
+        fetched = FetchedManifest(digest_of(body), media_type, body)
+        for blob, size in self._blobs(model, fetched):
+            if not _is_there(target, blob, size):
+                if not _is_there(source, blob, size):
+                    raise _missing(blob)
+                _mount(target, blob, source)
+        return str(target.put(str(fetched.digest), body, media_type))
+
+    def _blobs(self, model: RepoId, fetched: FetchedManifest) -> Iterable[tuple[Digest, int]]:
+        """The blobs of a version to be, with their sizes by its manifest. Raises UsageError for what is none."""
+        try:
+            manifest = self._manifest(fetched)
+            _listed(manifest, model, self._at(model.name))
+        except (ProtocolError, UnsafeError, NotFoundError) as error:  # the fault of who sent it
+            hint = None if error.hint == error.usual_hint else error.hint
+            raise UsageError(f"{fetched.digest} is no version of a model: {error.message}", hint=hint) from error
+        return dict.fromkeys((blob.digest, blob.size) for blob in (manifest.config, *manifest.layers))
 
     def _manifest(self, fetched: FetchedManifest) -> Manifest:
         found = parse(fetched.body, fetched.media_type, self.address)
@@ -119,6 +134,24 @@ class Storage:
 
     def _at(self, name: str) -> Client:
         return Client(self._registries, Repository(self.address, name))
+
+
+def _is_there(client: Client, blob: Digest, size: int) -> bool:
+    """True when a repository has a blob. Raises UsageError for one of another size than its manifest says."""
+    found = client.blob_size(blob)
+    if found not in (None, size):
+        raise UsageError(f"the manifest says that {blob} has {size} bytes, and it has {found}")
+    return found is not None
+
+
+def _mount(target: Client, blob: Digest, source: Client) -> None:
+    if target.mount(blob, source.repository.name) is not None:
+        place = target.repository.place
+        raise ProtocolError(f"{place} does not mount {blob} from one repository in another", source=place)
+
+
+def _missing(blob: Digest) -> NotFoundError:
+    return NotFoundError(f"{blob} was not uploaded", hint="push all blobs of the version first")
 
 
 def _listed(manifest: Manifest, model: RepoId, client: Client) -> RepoTree:

@@ -17,7 +17,6 @@ from orchestrator.core.registries import Repository
 from orchestrator.errors import ConflictError, IntegrityError
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.client import Client
-from orchestrator.oci.manifest import digest_of
 from orchestrator.oci.registries import Registries
 from orchestrator.oci.uploads import RepositoryUploads
 from orchestrator.registry.names import upload_repository
@@ -44,9 +43,9 @@ class VersionUploads:
         self._under_way: set[tuple[str, Digest]] = set()
 
     def state(self, who: str, model: RepoId, digest: Digest) -> UploadState:
-        """The state of a blob. One that the model has in another version is taken over, without its bytes."""
+        """The state of a blob. One that the model has in another version is there, too. Nothing is changed."""
         uploads = self._uploads(who, model)
-        if uploads.has(digest) or uploads.take_over(digest):
+        if uploads.has(digest) or self._client(model.name).blob_size(digest) is not None:
             return UploadState(True, 0)
         upload = uploads.resumed(digest)
         return UploadState(False, upload.done if upload else 0)
@@ -74,11 +73,6 @@ class VersionUploads:
             except IntegrityError as error:  # the registry has dropped it
                 raise ConflictError(f"what was sent are not the bytes of {digest}", hint="send them again") from error
 
-    def put(self, who: str, model: RepoId, manifest: bytes, media_type: str) -> str:
-        """Keep a manifest whose blobs were uploaded; returns its digest."""
-        client = self._client(upload_repository(who, model))
-        return str(client.put(str(digest_of(manifest)), manifest, media_type))
-
     @contextmanager
     def _alone(self, repository: str, digest: Digest) -> Iterator[None]:
         key = (repository, digest)
@@ -93,7 +87,7 @@ class VersionUploads:
                 self._under_way.discard(key)
 
     def _uploads(self, who: str, model: RepoId) -> RepositoryUploads:
-        return RepositoryUploads(self._client(upload_repository(who, model)), self._begun, (model.name,))
+        return RepositoryUploads(self._client(upload_repository(who, model)), self._begun)
 
     def _client(self, name: str) -> Client:
         return Client(self._registries, Repository(self._address, name))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
+from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
 from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
 from orchestrator.events import Notice
+from orchestrator.oci.attached import attach
 from orchestrator.oci.manifest import OCI_MANIFEST
 from orchestrator.registry.audit import Deed
 from orchestrator.registry.checks import AliasGate
@@ -248,3 +251,95 @@ def together(calls: list[Callable[[], object]]) -> list[object]:
     for thread in threads:
         thread.join(60)
     return told
+
+
+def test_a_gate_is_not_passed_by_removing_the_alias_first(shop: Shop, model: RepoId) -> None:
+    one = shop.publish("1.0.0", FILES | {"tokenizer.json": b"1"}, model=model)
+    shop.publish("2.0.0", FILES | {"tokenizer.json": b"2"}, model=model)
+    registry = shop.registry(AliasGate(same_tokenizer=True))
+    registry.move(PROMOTER, model, "prod", "1.0.0", "")
+    with pytest.raises(GateError):
+        registry.move(PROMOTER, model, "prod", "2.0.0", one)
+    registry.remove(PROMOTER, model, "prod", one)
+    with pytest.raises(GateError):
+        registry.move(PROMOTER, model, "prod", "2.0.0", "")
+    assert registry.move(PROMOTER, model, "prod", "1.0.0", "").digest == one
+
+
+def test_an_alias_stands_for_what_was_published_alone(shop: Shop, model: RepoId) -> None:
+    shop.publish("1.0.0", FILES, model=model)
+    client = shop.root(model.name)
+    other = str(attach(client, client.manifest("1.0.0").descriptor, b"sig", "application/x-sig"))
+    unknown = str(push_files(client, "unknown", model_pack({"a": b"a"}), {"a": b"a"}))
+    client.delete(unknown)
+    for wanted in (other, unknown):
+        with pytest.raises(NotFoundError):
+            shop.registry().move(PROMOTER, model, "prod", wanted, "")
+    assert shop.registry().known(READER, model).aliases == {}
+
+
+def test_a_version_that_the_registry_has_lost_is_not_moved_to(shop: Shop, model: RepoId) -> None:
+    digest = shop.publish("1.0.0", FILES, model=model)
+    registry, root = shop.registry(), shop.root(model.name)
+    root.delete(digest)
+    with pytest.raises(NotFoundError):
+        registry.move(PROMOTER, model, "prod", digest, "")
+    assert registry.known(READER, model).aliases == {}
+
+
+def test_an_alias_that_differs_by_case_alone_is_refused(shop: Shop, model: RepoId) -> None:
+    one = shop.publish("1.0.0", FILES, model=model)
+    registry = shop.registry()
+    registry.move(PROMOTER, model, "prod", "1.0.0", "")
+    with pytest.raises(UsageError, match="'prod'"):
+        registry.move(PROMOTER, model, "Prod", "1.0.0", "")
+    registry.remove(PROMOTER, model, "prod", one)
+    assert registry.move(PROMOTER, model, "Prod", "1.0.0", "").aliases == ("Prod",)
+
+
+@pytest.mark.parametrize("tag", ["1.x", "v1", "a" * 40])
+def test_a_tag_of_before_that_means_something_else_is_no_alias(shop: Shop, model: RepoId, tag: str) -> None:
+    push_files(shop.root(model.name), tag, model_pack(FILES), FILES)
+    digest = shop.publish("1.2.0", FILES | {"config.json": b"{}"}, model=model)
+    registry = shop.registry()
+    assert registry.resolve(READER, model, "^1").digest == registry.resolve(READER, model, "1.x").digest == digest
+    assert registry.ledger(READER, model).aliases == {}
+
+
+@pytest.mark.parametrize("wrong", [1, 1_000_000])
+def test_a_manifest_tells_the_sizes_that_its_blobs_have(shop: Shop, model: RepoId, wrong: int) -> None:
+    for part in ("layers", "config"):
+        made = model_pack(FILES)
+        entry = made["layers"][1] if part == "layers" else made["config"]
+        entry["size"] = wrong
+        client = shop.client(PUBLISHER, upload_repository(PUBLISHER.name, model))
+        digest = str(push_files(client, "upload", made, FILES))
+        with pytest.raises(UsageError, match="bytes"):
+            shop.registry().publish(PUBLISHER, model, Version.parse("1.0.0"), digest)
+        with pytest.raises(UsageError, match="bytes"):
+            shop.registry().put_manifest(PUBLISHER, model, json.dumps(made).encode(), OCI_MANIFEST)
+    assert shop.registry().known(READER, model).is_empty
+
+
+def test_a_manifest_takes_the_blobs_of_other_versions_along(shop: Shop, model: RepoId) -> None:
+    shop.publish("1.0.0", FILES, model=model)
+    registry = shop.registry()
+    upload = shop.root(upload_repository(PUBLISHER.name, model))
+    made = model_pack(FILES)
+    for blob in (made["config"]["digest"], *(layer["digest"] for layer in made["layers"])):
+        assert registry.upload(PUBLISHER, model, Digest.parse(blob)).is_there
+        assert upload.blob_size(Digest.parse(blob)) is None
+    digest = registry.put_manifest(PUBLISHER, model, json.dumps(made).encode(), OCI_MANIFEST)
+    assert registry.publish(PUBLISHER, model, Version.parse("1.0.1"), digest)
+
+
+def test_who_follows_goes_on_behind_all_that_was_looked_at(shop: Shop, model: RepoId) -> None:
+    registry, stranger = shop.registry(), somebody(Role.READER, namespace="nowhere")
+    shop.publish("1.0.0", FILES, model=model)
+    newest = registry.newest_event()
+    assert registry.news(stranger, None, 0, 10) == ((), newest)
+    (first,), at = registry.news(READER, model, 0, 1)
+    assert (first.name, at) == ("1.0.0", first.number)
+    assert registry.news(READER, model, at, 10) == ((), newest)
+    # A number from another trail begins at the first event of this one.
+    assert registry.news(READER, model, newest + 100, 1) == ((first,), at)

@@ -12,11 +12,15 @@ from urllib.parse import parse_qs
 
 from orchestrator.documents import encode
 from orchestrator.errors import (
+    CannotCreateError,
+    ConfigError,
     ConflictError,
+    DiskIOError,
     GateError,
     GlmAriaError,
     NotAllowedError,
     NotFoundError,
+    UnsafeError,
     UsageError,
 )
 from orchestrator.lists.json_text import parse_json
@@ -47,7 +51,7 @@ _HTML = {
 _UNKNOWN = "this server does not know the token or password that was shown"
 _MOST_BODY = 64 << 10
 _TAG = re.compile(r'\s*"(sha256:[0-9a-f]{64})"\s*')
-_STATUSES: Mapping[type[GlmAriaError], int] = {UsageError: 400, NotFoundError: 404, GateError: 422}
+_STATUSES: Mapping[type[GlmAriaError], int] = {UsageError: 400, UnsafeError: 400, NotFoundError: 404, GateError: 422}
 
 Issue = Callable[[Caller, Sequence[str]], str]
 """A token for somebody, of what these `scope` parameters ask for. Raises ValueError."""
@@ -121,6 +125,8 @@ class RegistryFace:
             return
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_content = kind in route.takes
+        if route.takes and not route.body and not is_content:
+            raise Refused(415, f"this address takes content of the type {' or '.join(route.takes)}")
         most = _MOST_BODY if not is_content else MOST_CHUNK
         async with self._bodies.of(request.receive, caller.client, most) as body:
             asked = RegistryCall(
@@ -181,6 +187,8 @@ def status_of(error: GlmAriaError, who: Subject, *, is_conditional: bool = False
             return 403 if who.name else 401
         case ConflictError():
             return 412 if is_conditional else 409
+        case DiskIOError() | CannotCreateError() | ConfigError():
+            return 500
     return _STATUSES.get(type(error)) or (502 if error.source else refusal_of(error).status)
 
 
@@ -191,7 +199,9 @@ async def _refuse(error: GlmAriaError, caller: Subject, route: RestRoute, answer
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, ConflictError) and len(error.details) == 1:
         headers = {"ETag": f'"{error.details[0]}"'}
-    await answer.give(status, {**_OBJECT, **headers}, _error(error.message, error.code, error.hint, error.details))
+    # What all errors of a kind advise is about a command, and not about a call.
+    hint = None if error.hint == error.usual_hint else error.hint
+    await answer.give(status, {**_OBJECT, **headers}, _error(error.message, error.code, hint, error.details))
 
 
 def _error(message: str, code: str, hint: str | None = None, details: Sequence[str] = ()) -> bytes:

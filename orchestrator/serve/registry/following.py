@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 
 from orchestrator.core.refs import RepoId
 from orchestrator.registry.audit import TrailEvent
@@ -63,11 +62,9 @@ class Following:
             change = self._bell.waiting()
             try:
                 # Read after the bell is hung up: what comes meanwhile is heard.
-                news = await run(self._read, who(), model, after)
+                news, after = await run(self._registry.news, who(), model, after, _MOST_READ)
                 yield news
-                if news:
-                    after = news[-1].number
-                else:
+                if not news:
                     await asyncio.wait([change], timeout=_LOOK)
             finally:
                 change.cancel()
@@ -77,6 +74,3 @@ class Following:
         self._registry.events(who, newest, model)  # refuses who may not read them
         # A number that is not given out yet is of a trail that is no more.
         return newest if after is None else min(after, newest)
-
-    def _read(self, who: Subject, model: RepoId | None, after: int) -> tuple[TrailEvent, ...]:
-        return tuple(islice(self._registry.events(who, after, model), _MOST_READ))

@@ -48,6 +48,7 @@ _REFUSALS = {
     404: "There is no such model, version or alias",
     409: "There is something else already (`details`): a version with another digest, or other bytes of a blob",
     412: "The alias stands for something else (`details`), or for nothing",
+    415: "The content is of another type",
     422: "The version breaks the rules of the alias",
     428: "`If-Match` or `If-None-Match` is missing",
 }
@@ -187,7 +188,9 @@ def openapi(address: str) -> Json:
 
 
 def _operation(route: RestRoute) -> Json:
-    statuses = sorted({400, 401, 403, *((404,) if "{" in route.path else ()), *route.refuses})
+    is_typed = bool(route.takes) and not route.body
+    beside = (*((404,) if "{" in route.path else ()), *((415,) if is_typed else ()))
+    statuses = sorted({400, 401, 403, *beside, *route.refuses})
     parts = [one[1:-1] for one in route.path.split("/") if one.startswith("{")]
     said: Json = {
         "operationId": route.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
         house.publish("publisher", MODEL, "1.0.0", FILES)
         house.publish("publisher", MODEL, "1.1.0", FILES | {"model.safetensors": b"better weights"})
         house.publish("publisher", MODEL, "2.0.0-rc.1", FILES | {"pytorch_model.bin": b"pickle"})
+        made = house.call("promoter", "PUT", f"/{MODEL}/aliases/prod", {"version": "1.0.0"}, If_None_Match="*")
+        assert made.status == 200, made
         yield house
 
 
@@ -97,7 +100,6 @@ def test_a_version_that_nobody_could_pull_is_not_published(
 
 def test_a_gate_refuses_with_the_rule(house: RegistryHouse) -> None:
     path = f"/{MODEL}/aliases/prod"
-    assert house.call("promoter", "PUT", path, {"version": "1.0.0"}, If_None_Match="*").status == 200
     refused = house.call("promoter", "PUT", path, {"version": "2.0.0-rc.1"}, If_Match=f'"{digest(house, "1.0.0")}"')
     assert (refused.status, refused.value["code"]) == (422, "gate")
     assert "pytorch_model.bin" in refused.value["error"]
@@ -130,6 +132,54 @@ def test_events_are_read_on_from_a_number(house: RegistryHouse) -> None:
 )
 def test_what_makes_no_sense_is_refused(house: RegistryHouse, method: str, path: str, status: int) -> None:
     assert house.call("reader", method, path, {} if method == "POST" else None).status == status
+
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+UPLOAD = f"/{MODEL}/uploads/sha256:" + "5" * 64
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "body", "status"),
+    [
+        ("PUT", f"/{MODEL}/versions/5.0.0", MANIFEST, None, 400),
+        ("PUT", f"/{MODEL}/versions/5.0.0", MANIFEST, {"schemaVersion": 2}, 400),
+        ("PUT", f"/{MODEL}/versions/5.0.0", MANIFEST, [], 400),
+        ("PUT", f"/{MODEL}/versions/5.0.0", MANIFEST, model_pack({"../../x": b"x"}), 400),
+        ("PUT", f"/{MODEL}/versions/5.0.0", MANIFEST, model_pack({"never-uploaded": b"x"}), 404),
+        ("PUT", f"/{MODEL}/versions/5.0.0", "", None, 400),
+        ("PATCH", f"{UPLOAD}?from=0", "", "x", 415),
+        ("PATCH", f"{UPLOAD}?from=0", "application/x-www-form-urlencoded", "x", 415),
+        ("PATCH", f"{UPLOAD}?from=0", "application/json", {}, 415),
+        ("POST", f"/{MODEL}/versions/1.0.0/signatures", "application/json", {}, 415),
+        ("POST", f"/{MODEL}/check?range=1.0.0&alias=x", "application/json", {"rules": "gate = [1]"}, 400),
+        ("POST", f"/{MODEL}/check?range=1.0.0&alias=x", "application/json", {"rules": "[[gate]]\nmax_size = -1"}, 400),
+    ],
+)
+def test_bad_input_is_the_fault_of_who_sent_it(
+    house: RegistryHouse, method: str, path: str, kind: str, body: object, status: int
+) -> None:
+    found = house.call("publisher", method, path, body, **({"Content_Type": kind} if kind else {}))
+    assert found.status == status, found
+    assert "--mirror" not in str(found.value["hint"])
+
+
+def test_who_looks_at_an_upload_changes_nothing(house: RegistryHouse) -> None:
+    """Neither there nor here: the model's blobs are not taken over, and no upload begins."""
+
+    def kept() -> set[tuple[str, int]]:
+        every = (*house.below.store.rglob("*"), *house.machine.cache.parent.rglob("uploads.json"))
+        return {(str(path), path.stat().st_mtime_ns) for path in every}
+
+    house.person("another", "--role", "publisher")
+    before = kept()
+    for file in (*FILES.values(), b"never seen"):
+        for method in ("GET", "HEAD"):
+            path = f"/{MODEL}/uploads/sha256:{hashlib.sha256(file).hexdigest()}"
+            found = house.call("another", method, path)
+            assert found.status == 200
+            if method == "GET":
+                assert found.value["is_there"] is (file in FILES.values())
+    assert kept() == before
 
 
 def test_answers_are_what_the_openapi_document_says(house: RegistryHouse) -> None:
@@ -222,10 +272,10 @@ def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse,
     past = house.machine.run("push", str(tmp_path), f"oci://{house.below.host}/{MODEL}:9.0.0", "--json").ended(77)
     assert f"reg://{MODEL}" in past.error["hint"]
     house.machine.run("registry", "logout", house.below.host).ended(0)
-    for path in ("/registry/v1/models", f"/registry/token?service={house.below.host}"):
+    for path, without in (("/registry/v1/models", 401), (f"/registry/token?service={house.below.host}", 200)):
         assert house.ask("garbage", "GET", path).status == 401
         assert house.ask("garbage", "GET", path, login="x").status == 401
-        assert house.ask("", "GET", path).status == 200
+        assert house.ask("", "GET", path).status == without
 
 
 def test_everybody_is_told_what_they_may_do(house: RegistryHouse) -> None:

@@ -114,7 +114,7 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
 DONE = {
     "send": 409,
     "end upload": 409,
-    "publish a manifest": 502,
+    "publish a manifest": 400,
     "publish": 404,
     "sign": 400,
     "move": 412,
@@ -179,7 +179,30 @@ def test_lists_have_what_somebody_may_read_alone(house: RegistryHouse) -> None:
         assert house.call(who, "GET", "/models").value == {"models": readable}
         events = house.call(who, "GET", "/events").value["events"]
         assert {event["model"] for event in events} == set(readable)
-    assert house.call("", "GET", "/models").value == {"models": []}
+    for path in ("/models", "/events"):
+        refused = house.call("", "GET", path)
+        assert (refused.status, refused.value["code"]) == (401, "not-allowed"), refused
+        assert "registry login" in refused.value["hint"]
+    assert house.call("", "GET", "/events", Accept="text/event-stream").status == 401
+    refused = house.call("reader-team", "GET", f"/{OTHERS}/versions")
+    assert refused.value["hint"] == (
+        "it is reader in team; to read there takes one of the roles reader, puller, publisher, promoter, admin"
+    )
+
+
+def test_who_publishes_moves_the_aliases_for_development_and_no_others(house: RegistryHouse) -> None:
+    for alias, who in itertools.product(("dev", "dev-ann"), ("publisher", "publisher-team", "promoter", "admin")):
+        path, body = f"/{OURS}/aliases/{alias}", {"version": "1.0.0"}
+        made = house.call(who, "PUT", path, body, If_None_Match="*")
+        assert made.status == 200, made
+        assert house.call(who, "DELETE", path, If_Match=str(made.tag)).status == 200
+    for alias, who in (
+        *itertools.product(("dev", "dev-ann"), ("reader", "puller")),
+        *itertools.product(("development", "devel", "DEV", "x-dev", "prod"), ("publisher", "publisher-team")),
+    ):
+        refused = house.call(who, "PUT", f"/{OURS}/aliases/{alias}", {"version": "1.0.0"}, If_None_Match="*")
+        assert refused.status == 403, (alias, who, refused)
+    assert house.call("publisher-team", "PUT", f"/{OTHERS}/aliases/dev", body, If_None_Match="*").status == 403
 
 
 @pytest.mark.parametrize("model", [OURS, OTHERS])
