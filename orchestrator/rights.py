@@ -126,7 +126,7 @@ def _asker(who: Subject) -> str:
 
 
 def _hint(who: Subject, right: Right) -> str:
-    """What was granted to who asks, and which roles have the right."""
+    """The roles of who asks, and those that have the right."""
     if not who.name:
         return "show a token of this server: glm-aria registry login HOST, or GLM_ARIA_REGISTRY_TOKEN"
     held = "; ".join(f"{grant.role} in {', '.join(grant.namespaces)}" for grant in who.grants) or "nothing"

@@ -37,7 +37,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
         house.publish("publisher", MODEL, "1.0.0", FILES)
         house.publish("publisher", MODEL, "1.1.0", FILES | {"model.safetensors": b"better weights"})
         house.publish("publisher", MODEL, "2.0.0-rc.1", FILES | {"pytorch_model.bin": b"pickle"})
-        made = house.call("promoter", "PUT", f"/{MODEL}/aliases/prod", {"version": "1.0.0"}, If_None_Match="*")
+        made = house.call("promoter", "PUT", f"/{MODEL}/aliases/prod", {"version": "1.1.0"}, If_None_Match="*")
         assert made.status == 200, made
         yield house
 
@@ -100,7 +100,7 @@ def test_a_version_that_nobody_could_pull_is_not_published(
 
 def test_a_gate_refuses_with_the_rule(house: RegistryHouse) -> None:
     path = f"/{MODEL}/aliases/prod"
-    refused = house.call("promoter", "PUT", path, {"version": "2.0.0-rc.1"}, If_Match=f'"{digest(house, "1.0.0")}"')
+    refused = house.call("promoter", "PUT", path, {"version": "2.0.0-rc.1"}, If_Match=f'"{digest(house, "1.1.0")}"')
     assert (refused.status, refused.value["code"]) == (422, "gate")
     assert "pytorch_model.bin" in refused.value["error"]
 
