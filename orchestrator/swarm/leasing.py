@@ -6,6 +6,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from orchestrator.swarm.goods import Good, Key, order, size_of
 from orchestrator.swarm.view import FleetView, Lease, NodeState, NodeView, OriginView, Revoke, Work
@@ -77,16 +78,16 @@ def review(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now
                 revoked.append(Revoke(lease, is_stalled=True))
             elif not good.is_there(lease):
                 kept.append(KeptLease(good, lease))
-    slow, late = _congested(fleet, kept, trusted, now)
+    slow, late = _congested(fleet, goods, kept, trusted, now)
     revoked += [Revoke(each.lease, is_stalled=is_stalled) for each, is_stalled in late.items()]
     return Review(tuple(each for each in kept if each not in late), tuple(revoked), slow)
 
 
 def _congested(
-    fleet: FleetView, kept: Sequence[KeptLease], trusted: frozenset[str], now: float
+    fleet: FleetView, goods: Sequence[Good], kept: Sequence[KeptLease], trusted: frozenset[str], now: float
 ) -> tuple[frozenset[str], dict[KeptLease, bool]]:
-    """The nodes that are slow, and so many of their leases as there are idle nodes to take them; with each whether its
-    node crawls, whatever the others do."""
+    """The nodes that are slow, and so many of their leases as there are idle nodes to take them, for which there is no
+    other work; with each whether its node crawls, whatever the others do."""
     ready = [node for name in trusted if (node := fleet.nodes[name]).state == NodeState.READY]
     pace_bar = _bar(node.pace for node in ready if node.pace)
     of: dict[str, list[KeptLease]] = {}
@@ -103,6 +104,7 @@ def _congested(
     slow = {node.id for node in ready if 0 < node.pace < pace_bar or now < node.rests_until}
     slow |= {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
+    idle = idle[_to_begin(fleet, goods, kept, now, most=len(idle)) :]
     moved: dict[KeptLease, bool] = {}
     for rate, name in late:
         # Of nodes that are all as slow, none takes from another.
@@ -114,6 +116,24 @@ def _congested(
                 quicker.remove(taker)
                 moved[each] = name in crawling
     return frozenset(slow), moved
+
+
+def _to_begin(fleet: FleetView, goods: Sequence[Good], kept: Sequence[KeptLease], now: float, *, most: int) -> int:
+    """The works that nobody has begun and that an origin would send now, `most` at most: what arrived of a lease is
+    fetched once more when another takes it, so a slow node keeps its own until nothing else is left."""
+    taken: Counter[Key] = Counter()
+    used: Counter[str] = Counter()
+    for each in kept:
+        taken[each.good.key] |= each.good.mask(each.lease.work)
+        used[each.good.view.host] += 1
+    found = 0
+    for good in goods:
+        host = good.view.host
+        room = min(most - found, allowed(fleet.origins.get(host), now) - used[host])
+        count = sum(1 for _ in islice(good.works(taken[good.key]), max(0, room)))
+        found += count
+        used[host] += count
+    return found
 
 
 def pace_after(pace: float, came: int, seconds: float) -> float:

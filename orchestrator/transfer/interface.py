@@ -55,11 +55,13 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The terms of a source. `connections`: over so many at once, without a trial of more; None to find out how
-    many help. `rest`: the seconds for which it is left alone when it said that it is busy, which is no fault of it
-    then; None for a server that is to be asked less from then on. `is_direct`: past any proxy, once and for all.
+    many help. `losing`: the most of them where the line loses packets though it is not full. `rest`: the seconds for
+    which it is left alone when it said that it is busy, which is no fault of it then; None for a server that is to be
+    asked less from then on. `is_direct`: past any proxy, once and for all.
     """
 
     connections: int | None = None
+    losing: int | None = None
     rest: float | None = None
     is_direct: bool = False
 

@@ -215,6 +215,20 @@ def test_a_congested_node_loses_its_lease_to_an_idle_one() -> None:
     assert Revoke(leases[2]) not in plan(fleet(blob(1, 3, leases=leases), nodes=busy), NOW)
 
 
+def test_a_congested_node_keeps_its_lease_while_there_is_other_work() -> None:
+    def of(pieces: int, **changes: object) -> FleetView:
+        rates = (1e6, 1e6, 1e5)
+        size, since = pieces * PIECE, NOW - 4
+        leases = tuple(lease(1, i, f"n{i}", size, since=since, done=1, rate=rate) for i, rate in enumerate(rates))
+        return fleet(blob(1, pieces, leases=leases), **changes)
+
+    actions = plan(of(9), NOW)
+    assert not any(isinstance(each, Revoke) for each in actions)
+    assert [each.work.index for each in actions if isinstance(each, Lease)] == [3, 4, 5]
+    for fewer in (of(5), of(9, origins={"hub": OriginView(3)})):  # two pieces for three idle nodes; no room at all
+        assert [each.lease.node for each in plan(fewer, NOW) if isinstance(each, Revoke)] == ["n2"]
+
+
 @pytest.mark.parametrize(
     ("change", "is_over"),
     [

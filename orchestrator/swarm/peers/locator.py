@@ -19,10 +19,10 @@ from orchestrator.swarm.peers.choice import only_from, rarest
 from orchestrator.swarm.peers.neighbours import Neighbours
 from orchestrator.swarm.units import Bits, piece_count, pieces_of
 from orchestrator.transfer.interface import Terms, Uri
+from orchestrator.transfer.limits import START
 
-_ORIGIN_CONNECTIONS = 32
-"""Of all nodes together, to one origin."""
-_LEAST_CONNECTIONS = 2
+_LOSING, _LEAST_LOSING = 64, 2
+"""The most connections to an origin of all nodes together, and of each at least: those of one pull."""
 _OF_PEERS = Terms(connections=2, rest=0.5, is_direct=True)
 _MOST_LOOKS = 4096
 _BUSY, _ABSENT = 429, (403, 404, 410, 416)
@@ -106,7 +106,8 @@ class PeerLocator:
         terms, live = self._inner.terms(source), len(self._table.live())
         if not live or terms.connections is not None:
             return terms
-        return replace(terms, connections=max(_LEAST_CONNECTIONS, _ORIGIN_CONNECTIONS // (1 + live)))
+        nodes = 1 + live
+        return replace(terms, connections=max(1, START // nodes), losing=max(_LEAST_LOSING, _LOSING // nodes))
 
     def locate(self, job: Job, source: str) -> Uri:
         """See `transfer.interface.Locator`."""

@@ -84,12 +84,17 @@ class _Trial:
 @dataclass(slots=True)
 class Growth:
     """The count of one source: `allowed` connections now, `most` at most, up to `usual` ones without a trial. `settled`
-    is the number that showed to be of use: None until more were tried, or fewer were asked for."""
+    is the number that showed to be of use: None until more were tried, or fewer were asked for.
+
+    One that is bound has company on its line, and takes from that with more connections of its own: what it gains says
+    nothing, so it gets more only where packets are lost though the line is not full.
+    """
 
     most: int
     usual: int = 0
     allowed: int = 0
     settled: int | None = None
+    is_bound: bool = False
     _since: float = 0.0
     _used: float = 0.0
     _looked: float = 0.0
@@ -103,11 +108,11 @@ class Growth:
         self.usual = max(1, min(count, self.most))
         self.allowed = min(START, self.usual)
 
-    def bound(self, most: int) -> None:
-        """From now on it has so many, once it has begun, and never more."""
-        self.most = most
+    def bound(self, count: int, most: int) -> None:
+        """From now on it has so many, once it has begun, and up to `most` where the line loses."""
+        self.usual, self.most, self.is_bound = count, most, True
         if self.allowed:
-            self.allowed = self.usual = most
+            self.allowed = count
 
     def look(self, now: float, own: Timeline, line: Line, *, connections: int, round_trip: float) -> None:
         """Decide again, with `connections` open now and what came of this source (`own`) and of all (`line`)."""
@@ -144,7 +149,7 @@ class Growth:
         loses, rate = line.signs is Signs.LOSES, own.rate(now - window, now)
         settled = _SETUP * round_trip + (1 if loses else 2) * window
         is_rising = not loses and rate > _RISING * own.rate(now - 2 * window, now - window)
-        if not rate or is_rising or now - max(line.changed, self._since) < settled:
+        if not rate or is_rising or (self.is_bound and not loses) or now - max(line.changed, self._since) < settled:
             return
         if now < self._hold_until and rate >= _FALLEN * self._hold_rate:
             return

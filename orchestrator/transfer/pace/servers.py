@@ -110,14 +110,15 @@ class Server:
         if not self.allowed:
             is_near = self.latency is not None and self.latency < _NEAR_SECONDS
             usual = min(self.start, _NEAR_CONNECTIONS) if is_near else self.start
-            self.growth.start(usual if self.terms.connections is None else self.growth.most)
+            self.growth.start(usual if self.terms.connections is None else self.growth.usual)
 
     def bind(self, terms: Terms) -> None:
         """Ask it on these terms from now on."""
         if terms.connections is None:
-            self.growth.most = self.most
-        elif terms.connections != self.terms.connections:
-            self.growth.bound(min(self.most, terms.connections))
+            self.growth.most, self.growth.is_bound = self.most, False
+        elif (terms.connections, terms.losing) != (self.terms.connections, self.terms.losing):
+            count = min(self.most, terms.connections)
+            self.growth.bound(count, min(self.most, terms.losing or count))
         self.terms = terms
 
     def began(self, seconds: float) -> None:

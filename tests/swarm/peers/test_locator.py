@@ -102,7 +102,7 @@ def test_peers_come_beside_origins_with_what_they_offer_as_their_reach(world: Wo
     assert world.locator.pick(JOB, "peer:b", ((0, SIZE),)) == 3 * PIECE
     assert world.locator.pick(JOB, "hub", ((0, SIZE),)) is None
     assert world.locator.terms("peer:a").is_direct
-    assert world.locator.terms("hub").connections == 10
+    assert (world.locator.terms("hub").connections, world.locator.terms("hub").losing) == (5, 21)
 
 
 def test_a_closed_blob_and_one_that_is_settled_alone_have_origins_only(world: World) -> None:

@@ -140,6 +140,17 @@ def test_where_packets_are_lost_and_none_wait_more_are_opened_at_once() -> None:
     assert slow.growth.allowed < 64
 
 
+def test_one_that_is_bound_gets_more_only_where_the_line_loses() -> None:
+    """What it would gain on a full line, it would take from those that share it."""
+    drive = Drive(Model(50e6, 1e6, 0.1))
+    drive.growth.bound(4, 16)
+    drive.run(60)
+    assert drive.growth.allowed == 4
+    drive.line.signs = Signs.LOSES
+    drive.run(10)
+    assert drive.growth.allowed == 16
+
+
 def test_nothing_is_tried_where_no_range_waits_for_a_connection() -> None:
     drive = Drive(Model(24e6, 0.24e6, 0.1))
     drive.run(20, spare=0)
