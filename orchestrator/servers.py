@@ -24,6 +24,7 @@ _MOST = 1 << 16
 class RunningServer:
     """A `glm-aria serve` of this user. `url` has its prefix; `token` lets its user command it, and is never shown.
 
+    `near` is the address for programs on this machine that look at certificates: by the name in it, if there is one.
     `since` is the start time of the process, as `system.processes.started` tells it.
     """
 
@@ -32,6 +33,12 @@ class RunningServer:
     since: str
     cache_dir: Path
     token: str = field(repr=False)
+    near: str = ""
+    has_registry: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.near:
+            object.__setattr__(self, "near", self.url)
 
     @property
     def is_proven(self) -> bool:
@@ -39,14 +46,15 @@ class RunningServer:
         tells."""
         if not processes.lives(self.pid, self.since):
             return False
-        parts = urlsplit(self.url)
-        if parts.hostname != "127.0.0.1":
-            return True
-        return holder(self.pid, parts.port or 80) in (Holder.OURS, Holder.UNKNOWN)
+        places = [urlsplit(url) for url in {self.url, self.near}]
+        known = (Holder.OURS, Holder.UNKNOWN)
+        return all(holder(self.pid, one.port or 80) in known for one in places if one.hostname == "127.0.0.1")
 
 
 @contextlib.contextmanager
-def announced(runtime: Path, url: str, cache_dir: Path, token: str) -> Iterator[RunningServer]:
+def announced(
+    runtime: Path, url: str, cache_dir: Path, token: str, *, near: str = "", has_registry: bool = False
+) -> Iterator[RunningServer]:
     """Tell programs of this user, until the context ends, that this process serves at `url`: as the server given.
 
     The file (0600) lies in the runtime folder; those of servers that were killed are removed. Raises CannotCreateError
@@ -54,7 +62,7 @@ def announced(runtime: Path, url: str, cache_dir: Path, token: str) -> Iterator[
     """
     name = processes.made_name(_KIND)
     _, pid, since = processes.me()
-    server = RunningServer(url, pid, since, cache_dir, token)
+    server = RunningServer(url, pid, since, cache_dir, token, near, has_registry)
 
     def write(folder: PrivateFolder) -> None:
         for other in folder.names():
@@ -102,6 +110,7 @@ def _read(folder: PrivateFolder, name: str) -> RunningServer | None:
         said = json.loads(folder.read(name, _MOST))
         pid = processes.parse_pid(said["pid"])
         url, since, cache_dir, token = (str(said[part]) for part in ("url", "since", "cache_dir", "token"))
+        near, has_registry = str(said.get("near", "")), said.get("has_registry") is True
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return None if pid is None else RunningServer(url, pid, since, Path(cache_dir), token)
+    return None if pid is None else RunningServer(url, pid, since, Path(cache_dir), token, near, has_registry)

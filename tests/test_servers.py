@@ -55,3 +55,15 @@ def test_what_is_no_such_file_is_passed_over(tmp_path: Path, text: str) -> None:
         (tmp_path / "run" / "serve-x").chmod(0o600)
         (tmp_path / "run" / processes.made_name("serve")).write_text(json.dumps({"open": "to others"}))
         assert len(running_servers([tmp_path / "run"])) == 1
+
+
+def test_a_server_says_where_programs_here_reach_it_and_whether_it_has_a_registry(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    with announced(runtime, URL, tmp_path, "secret", near="https://registry.lab:1", has_registry=True):
+        (found,) = running_servers([runtime])
+        assert (found.near, found.has_registry) == ("https://registry.lab:1", True)
+    with announced(runtime, URL, tmp_path, "secret"):
+        (found,) = running_servers([runtime])
+        assert (found.near, found.has_registry) == (URL, False)
+    with announced(runtime, URL, tmp_path, "secret", near="http://127.0.0.1:1"):
+        assert running_servers([runtime]) == (), "the port is somebody else's"

@@ -56,7 +56,7 @@ def find_server(
     running = running_servers(runtime_folders(lambda: known_state(settings)))
     if url is not None:
         url = url.rstrip("/")
-        mine = next((server for server in running if server.url == url), None) or _all_round(url, running)
+        mine = server_at(url, running)
         token = _read_token(token_file) if token_file else settings.serve_token
         if mine is not None and token is None:
             return mine
@@ -82,6 +82,12 @@ def find_server(
         each = ", ".join(f"{server.url} with {server.cache_dir}" for server in found)
         raise UsageError(f"several servers of yours run: {each}", hint=f"name one: --server {found[0].url}")
     return found[0]
+
+
+def server_at(url: str, running: Sequence[RunningServer]) -> RunningServer | None:
+    """The server that `url` leads to; None for one of somebody else's."""
+    url = url.rstrip("/")
+    return next((server for server in running if url in (server.url, server.near)), None) or _all_round(url, running)
 
 
 def _all_round(url: str, running: Sequence[RunningServer]) -> RunningServer | None:

@@ -52,6 +52,13 @@ class Entrance:
         is_named = names and (self.certificate is not None or not address.is_loopback)
         return (address.url_at(names[0]) if is_named else address.url) + self.prefix
 
+    def near(self, address: ListenAddress, names: Sequence[str] = ()) -> str:
+        """The address for programs on this machine: by a name in the certificate, else by loopback if that leads there,
+        so that no token goes over a network in plain."""
+        if self.certificate is not None or address.host not in ("0.0.0.0", "::"):  # noqa: S104 - all addresses
+            return self.url(address, names if self.certificate is not None else ())
+        return address.url_at("127.0.0.1" if address.host == "0.0.0.0" else "::1") + self.prefix  # noqa: S104
+
     def certified(self, emit: Emit) -> ServerCertificate | None:
         """The certificate to show, if there is one. Raises ConfigError for one that cannot be used."""
         from orchestrator.serve.http.certificates import ServerCertificate

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of
+from orchestrator.app.registry.own_server import with_own_registry
 from orchestrator.cache.cache import Cache
 from orchestrator.catalogs.sites import Sites
 from orchestrator.depot.mover import Mover
@@ -36,7 +37,9 @@ def opened(
     with (
         shared_by as shared,
         open_cache(settings, create=create, shared=shared) as cache,
-        open_sources(settings, cache.state_dir, stop, keep=create, hasty=hasty) as sources,
+        open_sources(
+            with_own_registry(settings, cache.state_dir), cache.state_dir, stop, keep=create, hasty=hasty
+        ) as sources,
     ):
         told = shared.telling(emit) if shared and emit else emit or ignore
         yield OpenCall(cache, sources, sites_of(settings, sources, stop), told)

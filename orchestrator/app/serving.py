@@ -72,7 +72,10 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         keys = fleet_keys(settings)
         address, traffic, rpc, _ = stack.enter_context(_served(asking(settings), entrance, stop, emit, keys))
         here, runtime = entrance.url(address), runtime_of(settings)
-        server = stack.enter_context(announced(runtime, here, settings.cache_dir, entrance.own_token))
+        near, has_registry = entrance.near(address, settings.serve_hosts), settings.serve_registry is not None
+        server = stack.enter_context(
+            announced(runtime, here, settings.cache_dir, entrance.own_token, near=near, has_registry=has_registry)
+        )
         stop.is_abrupt = False
         if request.follow is not None:
             from orchestrator.app.following import following

@@ -16,7 +16,8 @@ from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.core.sources import Source
 from orchestrator.errors import NotAllowedError, NotFoundError, ProtocolError, UsageError
 from orchestrator.net import shapes
-from orchestrator.net.addresses import place
+from orchestrator.net.addresses import place, redact
+from orchestrator.net.answers import Answer
 from orchestrator.net.credentials import Credentials
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -75,8 +76,22 @@ class MlflowCatalog(PointerCatalog):
                 f"{self.source.name} does not let you read {ref.repo.name}",
                 hint="export MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
             )
-        if answer.status in (400, 404):
-            raise NotFoundError(f"{self.source.name} has no {ref.revision!r} of a model called {ref.repo.name!r}")
+        if answer.status in (400, 404) and _is_refusal(answer):
+            raise NotFoundError(
+                f"{self.source.name} has no {ref.revision!r} of a model called {ref.repo.name!r}",
+                hint=f"see its models and their aliases: {redact(self.source.url)}",
+            )
         if answer.status != 200:
-            raise ProtocolError(f"{answer.place} answered HTTP {answer.status}")
+            raise ProtocolError(
+                f"{answer.place} answered HTTP {answer.status}, and not as MLflow does",
+                hint="is it the tracking server? mlflow.url of your settings file, or MLFLOW_TRACKING_URI",
+            )
         return shapes.mapping(answer.value, self.source.name, "the answer")
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """True for what MLflow says of a name that it does not know, and not another program of a path."""
+    try:
+        return isinstance(answer.json, dict) and "error_code" in answer.json
+    except ProtocolError:
+        return False

@@ -1,4 +1,7 @@
-"""Catalogs without files: they say which ref of another kind theirs stands for, and that one's catalog lists it."""
+"""Catalogs without files: they say which ref of another kind theirs stands for, and that one's catalog lists it.
+
+That may be one without files, too: an alias of MLflow names a version of a registry of models.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,10 @@ class PointerCatalog(ABC):
             return known
         pointed = self._point(ref)
         target = pointed.target
-        if target.catalog.has_no_files:
+        if target.catalog is ref.catalog:
             raise ProtocolError(
-                f"{self.source.name} says that {ref} is {target}, which holds no files itself", source=self.source.name
+                f"{self.source.name} says that {ref} is {target}, which is another name and no address of files",
+                source=self.source.name,
             )
         found = self._follow(target).revision(target)
         if ref.commit not in (None, found.commit):

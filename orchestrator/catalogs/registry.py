@@ -55,10 +55,13 @@ class RegistryCatalog(PointerCatalog):
         return Pointed(target, version)
 
     def _refusal(self, answer: Answer, ref: Ref) -> GlmAriaError:
-        site = self.source.name
+        """The error in the words of the server, which knows what there is and what a token may do."""
+        host = split(self.source.url).netloc
+        words, hint = shapes.refusal(answer) or ("", None)
+        said = f": {words}" if words else ""
         if answer.status in (401, 403):
-            host = split(self.source.url).netloc
-            return NotAllowedError(f"{site} does not let you read {ref.repo.name}", hint=command(host))
-        if answer.status == 404:
-            return NotFoundError(f"{site} has no version of {ref.repo.name} that is {ref.revision!r}")
-        return ProtocolError(f"{answer.place} answered HTTP {answer.status}")
+            return NotAllowedError(f"{host} does not let you read {ref.repo.name}{said}", hint=hint or command(host))
+        if not words:
+            hint = "is it the server of a registry of models, glm-aria serve --registry?"
+        kind = NotFoundError if answer.status == 404 else ProtocolError
+        return kind(f"{host} has no {ref}{said or f' (HTTP {answer.status})'}", hint=hint)

@@ -30,9 +30,10 @@ class Dialect:
 
     `has_git_commits`: its commits are git's, so the same at every site, and git's objects prove them. Else each site
     has commits of its own. `has_own_names`: organisations have other names than at a Hub (`[aliases]`). `models_only`:
-    a ref that a user writes names a model there, as `org/name`. `names_site`: a ref says at which site its repo is, so
-    settings name none. `has_no_files`: its site says which ref of another kind a ref stands for, and no more.
-    `tells_moves`: its site tells when that changes. `mirrors` are sites that are used by default, as (name, address).
+    a ref that a user writes names a model there, as `org/name`, or by a single word unless it `names_namespace`.
+    `names_site`: a ref says at which site its repo is, so settings name none. `has_no_files`: its site says which ref
+    of another kind a ref stands for, and no more. `tells_moves`: its site tells when that changes. `mirrors` are sites
+    that are used by default, as (name, address).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dialect:
     has_git_commits: bool = False
     has_own_names: bool = False
     models_only: bool = True
+    names_namespace: bool = True
     names_site: bool = False
     has_no_files: bool = False
     tells_moves: bool = False
@@ -125,6 +127,7 @@ MLFLOW = Dialect(
     api="/api/2.0/mlflow",
     where="name its server: mlflow.url of your settings file, or MLFLOW_TRACKING_URI",
     setting="mlflow_url",
+    names_namespace=False,
     has_no_files=True,
     # The name of an alias, or the number of a version (mlflow 3, `validation.py`).
     revision=re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII),

@@ -30,6 +30,7 @@ _NO_REVISION = re.compile(
 _OF_RANGE = re.compile(r"[\^~<>=*|]| - ")
 _LONGEST = 255
 """Bytes of a part of a revision, which becomes a name below `refs/`; the whole may have 1024."""
+_COLON = re.compile(r"[\w./-]+:[\w.^~-][\w./^~-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NEARLY_COMMIT = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE | re.ASCII)
 
@@ -217,15 +218,20 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         catalog, rest = by_scheme[plain], tail
         if catalog.names_site:
             return _at_site(scheme, tail, catalog, revision)
-    rest, at, named = rest.partition("@")
+    # As a push has it, and as others write tags. No name holds a colon.
+    rest, at, named = rest.partition(":" if catalog.has_no_files and "@" not in rest else "@")
     if at and revision is not None and named != revision:
         raise UsageError(f"{text!r} names a revision, and --revision {revision} another", hint="give only one of them")
     repo_type, name = RepoType.MODEL, rest.strip("/")
     for candidate in RepoType:
         if rest.startswith(f"{candidate.plural}/"):
             repo_type, name = candidate, rest.removeprefix(f"{candidate.plural}/")
-    if catalog.models_only and (repo_type is not RepoType.MODEL or ("/" not in name and not catalog.has_no_files)):
+    is_named = "/" in name or not catalog.names_namespace
+    if catalog.models_only and (repo_type is not RepoType.MODEL or not is_named):
         raise UsageError(f"{text!r}: only models, as {catalog.scheme}://org/name, are read from {catalog.title}")
+    if not at and catalog is DEFAULT and _COLON.fullmatch(name):
+        right = name.replace(":", "@", 1)
+        raise UsageError(f"{text!r} is not a repo name", hint=f"a revision stands behind @: {shlex.quote(right)}")
     chosen = named if at else revision if revision is not None else catalog.main
     return Ref(RepoId(repo_type, name), chosen.lower() if is_commit(chosen.lower()) else chosen, catalog)
 

@@ -49,7 +49,8 @@ _ADDRESS = Translation(ProtocolError, "was named by an address that cannot be re
 _TLS = Translation(
     TrustError,
     "could not prove its identity (TLS)",
-    "check the clock; behind a company proxy set tls.ca_bundle or REQUESTS_CA_BUNDLE to its certificates",
+    "if it has a certificate of your company (its own, or a proxy's), set tls.ca_bundle or REQUESTS_CA_BUNDLE to the "
+    "authority's; else check the clock, and the name in the address",
 )
 
 MEANINGS: dict[type[BaseException], Translation] = {

@@ -8,7 +8,9 @@ from typing import Any
 
 from orchestrator.core.files import MAX_FILE, Algorithm, Digest
 from orchestrator.core.names import REFUSED_WHOLE
+from orchestrator.core.text import printable
 from orchestrator.errors import ProtocolError, UnsafeError
+from orchestrator.net.answers import Answer
 
 _DIGITS = 19
 
@@ -100,3 +102,15 @@ def digest(algorithm: Algorithm, value: str, site: str, path: str) -> Digest:
             file=path,
             source=site,
         ) from error
+
+
+def refusal(answer: Answer) -> tuple[str, str | None] | None:
+    """The message and the hint of a refusal in JSON, as a server of ours writes it; None for any other body."""
+    try:
+        said = answer.json
+    except ProtocolError:
+        return None
+    if not isinstance(said, dict) or not isinstance(said.get("error"), str):
+        return None
+    hint = said.get("hint")
+    return printable(said["error"]), printable(hint) if isinstance(hint, str) else None

@@ -1,4 +1,4 @@
-"""Where the registry of a server answers by gRPC, and where it must not."""
+"""Where the registry of a server answers by gRPC, and where it must not; and what is told of the registry below."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.app.registry.facade import open_registry
 from orchestrator.app.registry.faces import rpc_place
 from orchestrator.errors import UsageError
+from orchestrator.events import Event, Notice
+from orchestrator.net.session import Net
+from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings, load
+from tests.servers.ports import free_port
+from tests.servers.registry import Answered, SmallServer
 
 REGISTRY = "http://127.0.0.1:5000"
 CERTIFICATE, KEY = Path("cert.pem"), Path("key.pem")
@@ -62,3 +68,17 @@ def test_connections_leave_descriptors_for_all_else(tmp_path: Path) -> None:
     assert found is not None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert found.most_connections == min(1024, soft // 8)
+
+
+def test_a_registry_below_that_is_of_no_use_is_told_when_the_server_starts(tmp_path: Path) -> None:
+    refusing = SmallServer(lambda _: Answered(401, b"", {"WWW-Authenticate": 'Bearer realm="http://127.0.0.1:1/t"'}))
+    with refusing, Net(sleep=lambda _: None) as net:
+        for address, words in ((f"http://127.0.0.1:{free_port()}", "cannot be reached"), (refusing.url, "certificate")):
+            told: list[Event] = []
+            (tmp_path / "stage").mkdir(exist_ok=True)
+            facade = open_registry(settings_of(tmp_path, "", address), tmp_path, Registries(net), told.append)
+            assert facade is not None
+            facade.look(told.append)
+            (notice,) = told
+            assert isinstance(notice, Notice)
+            assert (notice.code, words in notice.message) == ("registry-below", True), notice

@@ -59,6 +59,9 @@ SHA256 = COMMIT + "89abcdef" * 3
         ("oci+http://registry.example/org/name:v1", "oci+http://registry.example/org/name:v1"),
         ("oci+http://127.0.0.1:5000/org/name:v1", "oci://127.0.0.1:5000/org/name:v1"),
         ("reg://team/model", "reg://team/model@main"),
+        ("reg://team/model:1.2.3", "reg://team/model@1.2.3"),
+        ("reg://team/model:^1.2", "reg://team/model@^1.2"),
+        ("mlflow://fraud:3", "mlflow://fraud@3"),
         ("reg://team/model@^1.2", "reg://team/model@^1.2"),
         ("reg://team/model@>=1.2 <2 || 3.x", "reg://team/model@>=1.2 <2 || 3.x"),
         ("reg://team/model@1.2.3-rc.1+build.5", "reg://team/model@1.2.3-rc.1+build.5"),
@@ -353,3 +356,24 @@ def test_a_target_may_have_a_revision_of_any_catalog() -> None:
         target = parse_target(text)
         assert parse_target(str(target)) == target
     assert parse_target(f"oci://r.example/org/name@sha256:{SHA256}") == Target(parse_ref("org/name").repo, COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("org/name:v1.0", "org/name@v1.0"),
+        ("team/model:1.2.3", "team/model@1.2.3"),
+        ("gpt2:main", "gpt2@main"),
+        ("datasets/org/name:v1", "org/name@v1"),
+    ],
+)
+def test_a_colon_before_a_revision_is_told_what_to_type(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_ref(text)
+    assert hint in str(refused.value.hint)
+
+
+def test_a_model_of_a_registry_is_in_a_namespace() -> None:
+    for text in ("reg://model", "reg://model@1.0", "reg://datasets/team/model"):
+        with pytest.raises(UsageError, match="reg://org/name"):
+            parse_ref(text)

@@ -84,7 +84,7 @@ def test_a_range_and_an_alias_are_pulled(machine: Machine, facade: Facade, tmp_p
         assert content(machine.snapshot("model/team/model", commit)) == files
         assert machine.run("pull", ref, "--offline", "--json", env=given).ended(0).model["commit"] == commit
     refs = machine.cache / "models--team--model" / "refs"
-    assert [path.name for path in refs.iterdir()] == ["prod"]
+    assert sorted(path.name for path in refs.iterdir()) == ["^1.2", "prod"]
 
 
 def test_an_alias_that_went_back_is_followed(machine: Machine, facade: Facade, tmp_path: Path) -> None:
@@ -152,6 +152,27 @@ def test_an_alias_of_mlflow_leads_to_a_registry(machine: Machine, tmp_path: Path
             assert content(machine.snapshot("model/fraud", digest.hex[:40])) == FILES
             machine.run("pull", "--locked", "my.lock", "--force", "--json", env=given).ended(0)
             machine.run("pull", "mlflow://fraud@other", "--json", env=given).ended(66)
+
+
+def test_an_alias_of_mlflow_leads_to_a_version_of_a_registry_of_models(
+    machine: Machine, facade: Facade, tmp_path: Path
+) -> None:
+    for source, code in (("reg://team/model@^1.2", 0), ("reg://team/model:1.2.3", 0), ("reg://team/model@^9", 66)):
+        with mlflow(source) as server:
+            given = {"MLFLOW_TRACKING_URI": server.url, **env(facade, tmp_path)}
+            done = machine.run("pull", "mlflow://fraud@champion", "--json", env=given).ended(code)
+        if code == 0:
+            digest = facade.digests[source.rpartition(source[16])[2]]
+            assert (done.model["version"], done.model["commit"]) == ("3", digest[7:47])
+    with mlflow("mlflow://fraud@champion") as server:
+        looped = machine.run("pull", "mlflow://fraud@champion", "--json", env={"MLFLOW_TRACKING_URI": server.url})
+        assert "another name" in looped.ended(76).error["message"]
+
+
+def test_another_server_is_not_taken_for_mlflow(machine: Machine) -> None:
+    with SmallServer(lambda _: Answered(404, b'{"error": "no such page"}')) as server:
+        refused = machine.run("pull", "mlflow://fraud@champion", "--json", env={"MLFLOW_TRACKING_URI": server.url})
+        assert "tracking server" in refused.ended(76).error["hint"]
 
 
 def test_an_alias_of_mlflow_leads_to_a_hub(machine: Machine, make_hub: MakeHub) -> None:

@@ -14,8 +14,8 @@ from orchestrator.core.dialects import OWN
 from orchestrator.core.registries import Repository
 from orchestrator.core.sources import Source
 from orchestrator.disk.private import PrivateFolder
-from orchestrator.errors import ConfigError
-from orchestrator.events import Emit
+from orchestrator.errors import ConfigError, GlmAriaError, NotAllowedError
+from orchestrator.events import Emit, Notice
 from orchestrator.net.credentials import is_private
 from orchestrator.oci.begun import BegunUploads
 from orchestrator.oci.registries import Registries
@@ -28,12 +28,12 @@ from orchestrator.registry.names import FACADE
 from orchestrator.registry.own import OwnCatalog, OwnModels
 from orchestrator.registry.storage import Storage
 from orchestrator.registry.uploads import VersionUploads
+from orchestrator.rights import Role, RoleGrant, Subject
 from orchestrator.settings import Settings
 from orchestrator.system.small_files import RECORD_BYTES, read_named
 
 if TYPE_CHECKING:
     from orchestrator.registry.tokens import Signer
-    from orchestrator.rights import Subject
     from orchestrator.serve.registry.bell import Bell
 
 
@@ -48,6 +48,17 @@ class Facade:
     issue: Callable[[Subject, Sequence[str]], str]
     service: str
     bell: Bell
+
+    def look(self, emit: Emit) -> None:
+        """Warn if the registry below does not answer or does not believe this server, before a user finds out."""
+        try:
+            self.registry.models(Subject(FACADE, (RoleGrant(Role.READER),)))
+        except GlmAriaError as error:
+            message = f"the registry at {self.address} gives nothing to this server: {error.message}"
+            hint = f"; {error.hint}" if error.hint else ""
+            if isinstance(error, NotAllowedError):
+                hint = "; give it the certificate of the tokens: glm-aria registry certificate"
+            emit(Notice("registry-below", f"{message}{hint}"))
 
     def sites(self, sites: Sites) -> Sites:
         """The catalogs of a run, with this registry in the place of the one that settings name for clients."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -16,7 +17,7 @@ from orchestrator.errors import UsageError
 from orchestrator.events import Emit
 from orchestrator.settings import Settings
 from orchestrator.system.limits import allow_open_files
-from orchestrator.system.threads import passing_pool
+from orchestrator.system.threads import passing_pool, start
 
 if TYPE_CHECKING:
     from orchestrator.rpc.server import RpcPlace
@@ -97,6 +98,8 @@ def registry_faces(
             issuing=ClientTurns(issuing, each=1, waiting=_WAITING),
         )
         pages = partial(RegistryPages, RegistryShow(facade.registry), streams, asking=turns)
+        # Beside: it may be started with this server, and be there a moment later.
+        start(threading.Thread(target=facade.look, args=(emit,), name="below", daemon=True))
         yield RegistryFaces(rest, pages, speaking)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from orchestrator.app.compose import logins_of, open_lookup, proxies_of, state_of
 from orchestrator.app.registry.news import RegistryNews
+from orchestrator.app.registry.own_server import with_own_registry
 from orchestrator.events import Emit
 from orchestrator.net.session import Limits, Net
 from orchestrator.oci.login import for_server, login_at
@@ -20,6 +21,7 @@ _PATIENCE = Limits(deadline=20, attempts=1)
 @contextlib.contextmanager
 def listening(settings: Settings, stop: Stop, emit: Emit) -> Iterator[MoveNews]:
     """The news of the server that the settings name, if they do. It is asked once there is a ref to listen for."""
+    settings = with_own_registry(settings, state_of(settings))
     url = settings.registry_url
     if url is None:
         yield NO_NEWS

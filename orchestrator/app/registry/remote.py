@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
-from orchestrator.app.commanding import find_server
-from orchestrator.app.compose import logins_of, proxies_of, state_of
+from orchestrator.app.compose import known_state, logins_of, proxies_of, state_of
+from orchestrator.app.registry.own_server import with_own_registry
 from orchestrator.core.text import printable
 from orchestrator.errors import (
     ConflictError,
@@ -210,17 +210,14 @@ class RegistryServices:
 
     def _server(self) -> tuple[str, str | None]:
         """The address of the server, and the token for it."""
-        url = self.settings.registry_url
+        settings = with_own_registry(self.settings, known_state(self.settings))
+        url = settings.registry_url
         if url is None:
-            try:
-                found = find_server(self.settings, None, None)
-            except UsageError as error:
-                raise UsageError(
-                    f"no registry is named: {error.message}",
-                    hint="GLM_ARIA_REGISTRY=https://HOST names one; glm-aria serve --registry URL starts one here",
-                ) from error
-            return found.url, found.token
-        login = login_at(logins_of(self.settings), url)
+            raise UsageError(
+                "no registry of models is named, and no `glm-aria serve --registry` of yours runs here alone",
+                hint="GLM_ARIA_REGISTRY=https://HOST names one; glm-aria serve --registry URL starts one here",
+            )
+        login = login_at(logins_of(settings), url)
         token = login.password if login else None
         if token is not None and not is_private(url):
             raise UsageError(

@@ -249,10 +249,14 @@ def test_who_runs_the_server_needs_no_token(house: RegistryHouse) -> None:
 def test_commands_show_the_login_of_who_asks(house: RegistryHouse) -> None:
     place = house.server.url.removeprefix("http://")
     settings = {"GLM_ARIA_REGISTRY": house.server.url}
-    assert house.machine.run("registry", "show", MODEL, env=settings).ended(77)
     house.machine.run("registry", "login", place, stdin=house.tokens["reader"]).ended(0)
     assert house.machine.run("registry", "show", MODEL, env=settings).ended(0).out
+    # With a login it is theirs that counts, also where they run the server themselves.
+    move = ("registry", "alias", f"{MODEL}@1.0.0", "mine")
+    assert "reader" in house.machine.run(*move, env=settings).ended(77).err
     house.machine.run("registry", "logout", place).ended(0)
+    house.machine.run(*move, env=settings).ended(0)
+    house.machine.run("registry", "alias", MODEL, "mine", "--remove", env=settings).ended(0)
 
 
 def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse, tmp_path: Path) -> None:

@@ -100,3 +100,18 @@ def test_each_name_that_was_pulled_is_found_offline_verified_and_kept(house: Reg
     for name in NAMES:
         found = snapshot_download("team/named", revision=name, cache_dir=reader.cache, local_files_only=True)
         assert (Path(found) == snapshot) is (name != "prod")
+
+
+def test_who_runs_the_server_needs_no_login_there(house: RegistryHouse, tmp_path: Path) -> None:
+    house.publish("boss", "team/own", "1.2.3", OLD)
+    url, (name, port) = house.server.url, house.server.url.rpartition("//")[2].split(":")
+    assert name == "127.0.0.1"
+    for number, given in enumerate(({}, {"GLM_ARIA_REGISTRY": url}, {"GLM_ARIA_REGISTRY": f"http://localhost:{port}"})):
+        done = house.machine.run("pull", "reg://team/own:1.2.3", "--json", env=given).ended(0)
+        assert done.model["version"] == "1.2.3"
+        (tmp_path / "config.json").write_text(f'{{"number": {number}}}')
+        house.machine.run("push", str(tmp_path), f"reg://team/own:1.3.{number}", env=given).ended(0)
+    refused = house.machine.run("pull", "reg://team/own@^9", "reg://team/owm", "--json").ended(66).document
+    messages = [f"{error['message']} {error['hint']}" for error in refused["errors"]]
+    assert "it has 1.3.2, 1.3.1, 1.3.0, 1.2.3" in messages[0]
+    assert "team/owm" in messages[1]
