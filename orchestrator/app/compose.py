@@ -131,7 +131,7 @@ def sites_of(settings: Settings, sources: Sources, stop: Stop) -> Sites:
     known: dict[Source, OciCatalog] = {}
 
     def at(site: Source) -> OciCatalog:
-        return known.setdefault(site, OciCatalog(site, sources.registries))
+        return known.setdefault(site, OciCatalog(site, sources.registries, settings.registry_hub_namespaces))
 
     def root(source: Source) -> Catalog:
         if source.kind.has_no_files:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from orchestrator.catalogs.interface import Revision
 from orchestrator.core.dialects import HUGGINGFACE
 from orchestrator.core.files import Digest, RepoTree
 from orchestrator.core.refs import Ref, RepoId, RepoType, is_commit
-from orchestrator.core.registries import Site, commit_of, is_sha256
+from orchestrator.core.registries import Site, commit_of, is_sha256, namespace_of
 from orchestrator.core.sources import Source
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.net import shapes
@@ -43,12 +43,14 @@ class _Read:
 
 
 class OciCatalog:
-    """Implements `Catalog` for one registry, or the part of one below a leading path. Thread-safe."""
+    """Implements `Catalog` for one registry, or the part of one below a leading path. `hub_namespaces`, in lower case
+    or `*`, are those of the Hub of which a manifest may name models. Thread-safe."""
 
-    def __init__(self, source: Source, registries: Registries) -> None:
+    def __init__(self, source: Source, registries: Registries, hub_namespaces: Set[str] = frozenset()) -> None:
         self.source = source
         self._site = Site.at(source.url)
         self._registries = registries
+        self._hub_namespaces = hub_namespaces
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[RepoId, str], _Read] = OrderedDict()
 
@@ -106,9 +108,27 @@ class OciCatalog:
             ref.repo.name,
             shapes.moment(found.annotations.get(CREATED)),
             pinned=replace(ref, revision=str(fetched.digest)),
-            twin=_twin(found),
+            twin=self._twin(found, ref.repo),
         )
         return _Read(revision, tree)
+
+    def _twin(self, manifest: Manifest, repo: RepoId) -> Ref | None:
+        """The model of the Hub that a manifest says it was made from, at its commit, if the Hub may be asked for it.
+
+        A publisher may have written any name: one that is private, or that nobody here meant to tell. So the Hub is
+        asked only in namespaces that the puller has named, and never in that of the model.
+        """
+        named = _HUB.fullmatch(manifest.annotations.get(SOURCE, ""))
+        commit = manifest.annotations.get(REVISION, "")
+        if named is None or not is_commit(commit):
+            return None
+        namespace = namespace_of(named[1])
+        if namespace == namespace_of(repo.name) or self._hub_namespaces.isdisjoint((namespace, "*")):
+            return None
+        try:
+            return Ref(RepoId(RepoType.MODEL, named[1]), commit, HUGGINGFACE)
+        except UsageError:
+            return None
 
 
 def signatures_at(registries: Registries, pinned: Ref) -> Iterator[bytes]:
@@ -117,15 +137,3 @@ def signatures_at(registries: Registries, pinned: Ref) -> Iterator[bytes]:
         return
     repository = pinned.site.repository(pinned.repo.name)
     yield from attached(Client(registries, repository), Digest.parse(pinned.revision), MEDIA_TYPE)
-
-
-def _twin(manifest: Manifest) -> Ref | None:
-    """The model of the public Hub that a manifest says it was made from, at its commit."""
-    named = _HUB.fullmatch(manifest.annotations.get(SOURCE, ""))
-    commit = manifest.annotations.get(REVISION, "")
-    if named is None or not is_commit(commit):
-        return None
-    try:
-        return Ref(RepoId(RepoType.MODEL, named[1]), commit, HUGGINGFACE)
-    except UsageError:
-        return None

@@ -83,6 +83,11 @@ def is_repository_name(text: str) -> bool:
     return len(text) <= _LONGEST_NAME and bool(_NAME.fullmatch(text))
 
 
+def namespace_of(name: str) -> str:
+    """The namespace of a model's name in lower case, without what a registry has before it; empty for none."""
+    return name.lower().rpartition("/")[0].rpartition("/")[2]
+
+
 def is_tag(text: str) -> bool:
     """True for what the specification takes for a tag."""
     return bool(_TAG.fullmatch(text))

@@ -6,7 +6,8 @@ import shlex
 from typing import Protocol
 
 from orchestrator.core.files import Digest
-from orchestrator.core.registries import is_tag
+from orchestrator.core.refs import RepoId
+from orchestrator.core.registries import is_tag, namespace_of
 from orchestrator.errors import ConflictError, NotAllowedError, UsageError
 from orchestrator.oci.attached import attach
 from orchestrator.oci.begun import BegunUploads
@@ -34,6 +35,9 @@ class Destination(Protocol):
     @property
     def blobs(self) -> BlobTarget:
         """The place for its blobs."""
+
+    def holds(self, repo: RepoId) -> bool:
+        """True for a name of a model that this registry has, or may have: it is no name of a model of the Hub."""
 
     def present(self) -> str | None:
         """The digest that the version has now."""
@@ -71,6 +75,10 @@ class TagDestination:
     def name(self) -> str:
         """See `Destination.name`."""
         return self._client.repository.name
+
+    def holds(self, repo: RepoId) -> bool:
+        """See `Destination.holds`."""
+        return namespace_of(repo.name) == namespace_of(self.name)
 
     def present(self) -> str | None:
         """See `Destination.present`."""
@@ -117,6 +125,9 @@ class ModelServer(Protocol):
     def rights(self, model: str) -> RightsDocument:
         """The rights of who asks."""
 
+    def has(self, model: str) -> bool:
+        """True for a model that is there and may be read."""
+
     def digest_of(self, model: str, version: str) -> str | None:
         """The digest of this very version; None when there is none."""
 
@@ -151,6 +162,10 @@ class ModelDestination:
         self.version = version
         self._server = server
         self.blobs: BlobTarget = _ServerUploads(server, name)
+
+    def holds(self, repo: RepoId) -> bool:
+        """See `Destination.holds`. The server is asked for a model in another namespace."""
+        return namespace_of(repo.name) == namespace_of(self.name) or self._server.has(repo.name)
 
     def present(self) -> str | None:
         """See `Destination.present`."""

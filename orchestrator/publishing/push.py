@@ -210,7 +210,9 @@ def _facts(destination: Destination, folder: ModelFolder) -> ModelFacts:
     for file in filter(None, (card, config)):
         file.refuse_change()  # what is said of a version has to stand in its files
     facts: dict[str, Any] | None = listed if isinstance(listed, dict) else None
-    return ModelFacts(destination.name, destination.version, folder.origin, license_name, facts)
+    # A snapshot of the cache may have come from the registry itself, by its own server.
+    origin = None if folder.origin and destination.holds(folder.origin.repo) else folder.origin
+    return ModelFacts(destination.name, destination.version, origin, license_name, facts)
 
 
 def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest, Content]:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,22 +154,40 @@ class OwnModels:
 
 
 class OwnCatalog(PointerCatalog):
-    """Implements `Catalog` for the registry of this server; `follow` gives the catalog of the repository below."""
+    """Implements `Catalog` for the registry of this server; `follow` gives the catalog of the repository below.
 
-    def __init__(self, source: Source, registry: Registry, follow: Callable[[Ref], Catalog]) -> None:
+    `is_own` tells which names are the registry's, and raises SourcesDownError where that is not known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        registry: Registry,
+        follow: Callable[[Ref], Catalog],
+        is_own: Callable[[RepoId], bool],
+    ) -> None:
         super().__init__(source, follow)
         self._registry = registry
+        self._is_own = is_own
 
     def revision(self, ref: Ref) -> Revision:
-        """See `Catalog.revision`. That the registry refuses this server says nothing about the model."""
+        """See `Catalog.revision`. That the registry refuses this server says nothing about the model. Whatever a
+        manifest says, no name in a namespace of the registry is one of the Hub."""
         try:
-            return super().revision(ref)
+            found = super().revision(ref)
         except NotAllowedError as error:
             raise SourcesDownError(
                 f"the registry does not believe this server: {error.message}",
                 hint="give it the certificate: glm-aria registry certificate",
                 source=self.source.name,
             ) from error
+        return replace(found, twin=None) if found.twin and self._may_be_own(found.twin.repo) else found
+
+    def _may_be_own(self, repo: RepoId) -> bool:
+        try:
+            return self._is_own(repo)
+        except SourcesDownError:
+            return True
 
     def _point(self, ref: Ref) -> Pointed:
         found = self._registry.resolve(_SELF, _model(ref.repo), ref.revision)

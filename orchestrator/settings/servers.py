@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.addresses import parse_address, refuse_odd_characters
 from orchestrator.settings import values
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*|\*")
 
 
 def server(raw: object, base: Path) -> str:
@@ -22,6 +25,14 @@ def tracking(raw: object, base: Path) -> str | None:
         return server(raw, base)
     refuse_odd_characters(named)
     return None
+
+
+def namespaces(raw: object, _base: Path) -> frozenset[str]:
+    """Namespaces, or `*`: a list, or a text with spaces or commas between them."""
+    names = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) and _NAMESPACE.fullmatch(name) for name in names):
+        raise ValueError("must be a list of namespaces, such as Qwen, or *")
+    return frozenset(name.lower() for name in names)
 
 
 def groups(raw: object, _base: Path) -> tuple[str, ...]:

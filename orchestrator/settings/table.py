@@ -87,6 +87,10 @@ class Settings:
     registry_url: Annotated[str | None, Key(
         "The server that knows the versions and aliases of `reg://` models.", servers.server,
         "", ("GLM_ARIA_REGISTRY",), "registry.url", personal=_BELIEVED)] = None
+    registry_hub_namespaces: Annotated[frozenset[str], Key(
+        "Namespaces of the Hub, or `*`: there it may be asked for the model that a manifest of a registry names as its "
+        "origin. It is never asked for one of the registry.", servers.namespaces,
+        "", ("GLM_ARIA_REGISTRY_HUB_NAMESPACES",), "registry.hub_namespaces", personal=_BELIEVED)] = frozenset()
     mlflow_url: Annotated[str | None, Key(
         "The server of MLflow that knows `mlflow://` models.", servers.tracking,
         "", ("GLM_ARIA_MLFLOW", "MLFLOW_TRACKING_URI"), "mlflow.url", personal=_BELIEVED)] = None

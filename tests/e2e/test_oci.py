@@ -217,24 +217,38 @@ def test_a_list_of_models_of_a_registry_is_kept_true(machine: Machine, client: C
         assert snapshot(machine, client, digest.hex[:40]) == files
 
 
-def test_what_the_hub_has_too_comes_from_both(machine: Machine, make_hub: MakeHub, client: Client) -> None:
+def origin(repo: Repo) -> dict[str, str]:
+    return {
+        "org.opencontainers.image.source": f"https://huggingface.co/{repo.name}",
+        "org.opencontainers.image.revision": repo.head,
+    }
+
+
+def test_what_the_hub_has_too_comes_from_both_where_its_namespace_is_named(
+    machine: Machine, make_hub: MakeHub, client: Client
+) -> None:
     twin = Repo("model", "org/public", FILES)
     hub = make_hub(twin)
-    annotations = {
-        "org.opencontainers.image.source": "https://huggingface.co/org/public",
-        "org.opencontainers.image.revision": twin.head,
-    }
-    digest = push_files(client, "1.0.0", model_pack(FILES, annotations=annotations), FILES)
-    done = machine.pull(ref(client)).ended(0)
+    digest = push_files(client, "1.0.0", model_pack(FILES, annotations=origin(twin)), FILES)
+    done = machine.pull(ref(client), env={"GLM_ARIA_REGISTRY_HUB_NAMESPACES": "others,Org"}).ended(0)
     assert done.warnings == []
     assert snapshot(machine, client, digest.hex[:40]) == FILES
     assert "model.safetensors" in sent(hub)
 
 
-def test_the_name_of_a_private_model_is_told_to_no_hub(machine: Machine, make_hub: MakeHub, client: Client) -> None:
-    hub = make_hub(Repo("model", client.repository.name, FILES))
-    push_files(client, "1.0.0", model_pack(FILES), FILES)
-    machine.pull(ref(client)).ended(0)
+def test_no_name_is_told_to_the_hub_by_the_word_of_a_publisher(
+    machine: Machine, make_hub: MakeHub, client: Client
+) -> None:
+    """Its own is none in any case, and another one only where whoever pulls has named its namespace."""
+    own, other = Repo("model", client.repository.name, FILES), Repo("model", "team-b/secret", FILES)
+    hub = make_hub(own, other)
+    cases = ((None, "*"), (own, "*"), (own, own.name.partition("/")[0]), (other, ""), (other, "org"))
+    for number, (named, namespaces) in enumerate(cases):
+        files = {**FILES, "config.json": b"%d" % number}
+        annotations = origin(named) if named else None
+        push_files(client, f"1.0.{number}", model_pack(files, annotations=annotations), files)
+        env = {"GLM_ARIA_REGISTRY_HUB_NAMESPACES": namespaces} if namespaces else {}
+        machine.pull(ref(client, f":1.0.{number}"), env=env).ended(0)
     hub.log.settle()
     assert hub.log.requests() == []
 

@@ -185,6 +185,7 @@ def own_catalog(shop: Shop) -> OwnCatalog:
         Source(OWN.name, shop.server.url, OWN),
         shop.registry(),
         lambda ref: known.setdefault(str(ref.site), follow(ref)),
+        lambda _: True,
     )
 
 

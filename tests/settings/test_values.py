@@ -57,6 +57,7 @@ NONSENSE = {
     "serve_registry": ["ftp://x", "https://user@x"],
     "serve_registry_grpc": ["grpc.lab:8092", "127.0.0.1", "127.0.0.1:x"],
     "serve_registry_rules": ["$GLM_ARIA_NOT_SET/x"],
+    "registry_hub_namespaces": ["org/model", "org,-x"],
     "serve_groups": ["ml", "ml,sre=reader"],
     "registry_token": ["a\nb", "\u00e4"],
     "fleet_key": ["a\nb", "\u00e4"],

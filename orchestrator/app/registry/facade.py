@@ -63,7 +63,7 @@ class Facade:
     def sites(self, sites: Sites) -> Sites:
         """The catalogs of a run, with this registry in the place of the one that settings name for clients."""
         source = Source(OWN.name, self.address, OWN)
-        return replace(sites, roots={**sites.roots, OWN: OwnCatalog(source, self.registry, sites.of)})
+        return replace(sites, roots={**sites.roots, OWN: OwnCatalog(source, self.registry, sites.of, self.own.has)})
 
 
 def open_registry(settings: Settings, state_dir: Path, registries: Registries, emit: Emit) -> Facade | None:

@@ -134,6 +134,13 @@ class RegistryServices:
         """The rights of who asks."""
         return self._get(RightsDocument, f"/{model}/rights")
 
+    def has(self, model: str) -> bool:
+        """True for a model that is there, and that you may read."""
+        try:
+            return bool(self.versions(model))
+        except (NotFoundError, NotAllowedError):
+            return False
+
     def digest_of(self, model: str, version: str) -> str | None:
         """The digest of this very version; None when there is none."""
         try:

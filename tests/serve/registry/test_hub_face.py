@@ -167,17 +167,22 @@ def test_what_the_registry_cannot_say_is_what_it_said_last(tmp_path: Path) -> No
 
 
 def test_bytes_that_are_not_those_of_the_version_reach_nobody(tmp_path: Path) -> None:
-    """The registry has rotted; what a public model of the Hub has, too, comes from there."""
+    """The registry has rotted; what a public model of the Hub has, too, comes from there, if it may be asked for it."""
     public = Repo("model", "org/public", {"model.safetensors": WEIGHTS})
-    with registry_house(tmp_path, repos=[public]) as house:
+    told_of = {"GLM_ARIA_REGISTRY_HUB_NAMESPACES": "*"}
+    with registry_house(tmp_path, repos=[public, Repo("model", "other/secret", FILES)], env=told_of) as house:
         house.person("admin", "--role", "admin")
-        twin = {
-            "org.opencontainers.image.source": "https://huggingface.co/org/public",
-            "org.opencontainers.image.revision": public.head,
-        }
+        house.publish("admin", "other/secret", "1.0.0", {"config.json": b"{}"})
+        twin, own = (
+            {
+                "org.opencontainers.image.source": f"https://huggingface.co/{name}",
+                "org.opencontainers.image.revision": public.head,
+            }
+            for name in ("org/public", "other/secret")
+        )
         told = house.call("admin", "GET", "/team/model/uploads").value["repository"]
         client = house.client("admin", told.partition(f"{house.below.host}/")[2])
-        for version, annotations in (("1.0.0", None), ("2.0.0", twin)):
+        for version, annotations in (("1.0.0", own), ("2.0.0", twin)):
             digest = push_files(client, "upload", model_pack(FILES, annotations=annotations), FILES)
             published = house.call("admin", "PUT", f"/team/model/versions/{version}", {"digest": str(digest)})
             assert published.status == 201
@@ -188,3 +193,5 @@ def test_bytes_that_are_not_those_of_the_version_reach_nobody(tmp_path: Path) ->
         assert house.ask("admin", "GET", path.format("1.0.0"), User_Agent="hf_hub/2.4.0").value != WEIGHTS[::-1]
         assert house.ask("admin", "GET", path.format("2.0.0")).value == WEIGHTS
         assert house.hub.log.bytes_sent(file="*.safetensors") >= len(WEIGHTS)
+        # It is the registry's, whoever says that it is the Hub's.
+        assert not [one.path for one in house.hub.log.requests() if "secret" in one.path]

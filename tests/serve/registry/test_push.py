@@ -26,6 +26,7 @@ UPLOADS_AT_ONCE = 4
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHouse]:
     with registry_house(tmp_path_factory.mktemp("push")) as house:
         house.person("alice", "--role", "publisher", "--namespace", "team")
+        house.person("ann", "--role", "publisher")
         house.person("carol", "--role", "promoter")
         house.person("rob", "--role", "reader")
         yield house
@@ -60,6 +61,22 @@ def test_what_one_pushes_another_pulls(house: RegistryHouse, folder: Path, tmp_p
     ).ended(0)
     assert pulled.model["commit"] == data["commit"] == data["digest"][7:47]
     assert {path: (place / path).read_bytes() for path in FILES} == FILES
+
+
+def test_a_snapshot_of_the_registry_is_named_as_nothing_of_the_hub(house: RegistryHouse, tmp_path: Path) -> None:
+    """`hf download` from this server leaves the same folders as one from the Hub."""
+    house.publish("ann", "other/known", "1.0.0", FILES)
+    commit = "1" * 40
+    told = {}
+    for number, name in enumerate(("team/first", "other/known", "org/public")):
+        place = tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / commit
+        written(place, FILES)
+        pushed = house.machine.run(
+            "push", str(place), f"reg://team/of-{number}:1.0.0", "--json", env=environment(house, "ann")
+        ).ended(0)
+        body = house.client("ann", f"team/of-{number}").manifest(pushed.document["data"]["digest"]).body
+        told[name] = json.loads(body)["annotations"].get("org.opencontainers.image.source")
+    assert told == {"team/first": None, "other/known": None, "org/public": "https://huggingface.co/org/public"}
 
 
 def test_what_one_signs_another_verifies(house: RegistryHouse, folder: Path, tmp_path: Path) -> None:
