@@ -48,9 +48,13 @@ def hub() -> Iterator[LoopbackHub]:
     other = Repo("model", "zai-org/AutoGLM-Phone-9B-Multilingual", tiny_model(seed=2, shard_size=300_000))
     quantised = {f"model-{name}.gguf": bytes(30_000) for name in ("Q4_K_M", "Q8_0", "BF16")}
     gguf = Repo("model", "org/model-GGUF", quantised)
+    weights = {f"unet/model{name}.safetensors": bytes(30_000) for name in ("", ".fp16")}
+    pipeline = Repo("model", "org/pipeline", {"model_index.json": b"{}", **weights})
     gated = Repo("model", "org/gated-model", tiny_model(seed=3, shard_size=300_000), gated="auto")
     there = Repo("model", "ZhipuAI/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
-    with LoopbackHub([phone, other, gguf, gated, there], tokens={"hf_your_token": {"org/gated-model"}}) as hub:
+    with LoopbackHub(
+        [phone, other, gguf, pipeline, gated, there], tokens={"hf_your_token": {"org/gated-model"}}
+    ) as hub:
         hub.mirror("mirror")
         hub.modelscope()
         yield hub

@@ -67,10 +67,10 @@ def _refuse_unfit(items: tuple[Item, ...]) -> None:
                 f"{item.ref}: a server keeps models in its cache only, without a folder or a lock file",
                 hint="take local_dir and locked out of the list, or use glm-aria watch",
             )
-        if item.quantization:
+        if name := item.quantization or item.variant:
             raise UsageError(
-                f"{item.ref}: a server takes the files of a model by globs, not by the name of a quantisation",
-                hint=f"write {item.ref} include=*{item.quantization}*",
+                f"{item.ref}: a server takes files by globs, not by the name of a quantisation or variant",
+                hint=f"write {item.ref} include=*{name}*",
             )
 
 

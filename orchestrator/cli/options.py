@@ -53,6 +53,10 @@ class Select:
         what("--include", metavar="GLOB", help="Fetch only files that match (repeatable). * also matches /."),
     ]
     exclude: Annotated[tuple[str, ...], what("--exclude", metavar="GLOB", help="Skip files that match (repeatable).")]
+    variant: Annotated[
+        str | None,
+        what("--variant", metavar="NAME", help="Of the weights fetch only this variant, such as fp16."),
+    ]
     cache_dir: Annotated[str | None, CACHE_DIR]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cli import lock_files
+from orchestrator.cli.options import Select
 from orchestrator.core.files import literal
 from orchestrator.core.refs import parse_ref
 from orchestrator.disk import places
@@ -41,6 +42,12 @@ class Selection:
     exclude: tuple[str, ...] = ()
     local_dir: str | None = None
     allow_outside: bool = False
+    variant: str = ""
+
+    @classmethod
+    def of(cls, select: Select, local_dir: str | None = None, *, allow_outside: bool = False) -> Selection:
+        """The choice that the options of a command make."""
+        return cls(select.revision, select.include, select.exclude, local_dir, allow_outside, select.variant or "")
 
 
 def items(refs: Sequence[str], lists: Sequence[str], chosen: Selection) -> tuple[Item, ...]:
@@ -69,6 +76,7 @@ def _named(wanted: Wanted, chosen: Selection) -> Item:
         _folder(chosen.local_dir, Path()),
         files=wanted.paths,
         quantization=quantization,
+        variant=chosen.variant,
     )
 
 
@@ -140,6 +148,7 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
         _listed_folder(entry, base, chosen) if entry.local_dir else _folder(chosen.local_dir, Path()),
         entry.priority,
         quantization=entry.quantization,
+        variant=entry.variant or chosen.variant,
     )
 
 

@@ -14,6 +14,7 @@ TOML:
     ref = "org/name@v1.0"
     include = ["*.json"]
     exclude = []
+    variant = "fp16"
     local_dir = "plain copy"
     priority = 10                 # higher is fetched earlier
 
@@ -52,6 +53,7 @@ class ListEntry:
     exclude: tuple[str, ...] = ()
     local_dir: str | None = None
     priority: int = 0
+    variant: str = ""
     where: str = field(default="", compare=False)
     quantization: str = ""
 
@@ -144,7 +146,7 @@ def _loses_a_backslash(line: str, words: list[str]) -> bool:
 
 
 def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
-    options: dict[str, list[str]] = {"include": [], "exclude": [], "local-dir": []}
+    options: dict[str, list[str]] = {"include": [], "exclude": [], "local-dir": [], "variant": []}
     for word in words[1:]:
         key, equals, value = word.partition("=")
         if not equals or key not in options:
@@ -153,20 +155,22 @@ def _line(words: list[str], where: str, revision: str | None) -> ListEntry:
                 f"{word!r} is not an option of a list",
                 hint=f"did you mean {close}=…?"
                 if (close := _closest(key, options))
-                else "include=GLOB, exclude=GLOB and local-dir=DIR are; one file of it: include=FILE",
+                else "include=GLOB, exclude=GLOB, variant=NAME and local-dir=DIR are; one file of it: include=FILE",
                 plain="a word behind the REF is not an option of a list",
             )
         if not value:
             raise _WrongError(where, f"{key}= is empty")
         options[key].append(value)
-    if len(options["local-dir"]) > 1:
-        raise _WrongError(where, "local-dir is given twice")
+    for key in ("local-dir", "variant"):
+        if len(options[key]) > 1:
+            raise _WrongError(where, f"{key} is given twice")
     ref, quantization = _ref(words[0], where, revision)
     return ListEntry(
         ref,
         tuple(options["include"]),
         tuple(options["exclude"]),
         options["local-dir"][0] if options["local-dir"] else None,
+        variant=options["variant"][0] if options["variant"] else "",
         where=where,
         quantization=quantization,
     )
@@ -195,6 +199,9 @@ def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry | Inclu
 def _table(model: Mapping[str, object], where: str, revision: str | None) -> ListEntry:
     _refuse_unknown(model, _KEYS, where)
     ref, local_dir, priority = model.get("ref"), model.get("local_dir"), model.get("priority", 0)
+    variant = model.get("variant", "")
+    if not isinstance(variant, str):
+        raise _WrongError(where, "variant must be a text", hint='variant = "fp16"')
     if not isinstance(ref, str):
         raise _WrongError(where, "ref is missing or not a text", hint='ref = "org/name"')
     # A TOML boolean is an int to Python.
@@ -209,6 +216,7 @@ def _table(model: Mapping[str, object], where: str, revision: str | None) -> Lis
         _globs(model, "exclude", where),
         local_dir,
         priority,
+        variant,
         where,
         quantization,
     )

@@ -10,6 +10,7 @@ from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Policy, Signatory
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.quantizations import wanted_paths
+from orchestrator.lists.variants import not_of_variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Item:
     """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
 
     `files` are paths that were asked for by name: each must be in the listing. `include` has them, too, as globs.
-    With `locked` it is pulled as a lock file says. `quantization` names GGUF files, which are wanted besides `include`.
+    With `locked` it is pulled as a lock file says. `quantization` names GGUF files, which are wanted besides `include`;
+    `variant` the weights that are wanted alone.
     """
 
     ref: Ref
@@ -28,14 +30,20 @@ class Item:
     locked: LockedModel | None = None
     files: tuple[str, ...] = ()
     quantization: str = ""
+    variant: str = ""
 
     def globs_in(self, tree: RepoTree) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Globs that say what is wanted of a listing: `include` and `exclude`."""
-        if not self.quantization:
-            return self.include, self.exclude
-        named = wanted_paths((file.path for file in tree.files), self.quantization)
-        # No file has the empty path: without any of this quantisation, all of the model is not what was meant.
-        return (*self.include, *(map(literal, named) if named else ("",))), self.exclude
+        include, exclude = self.include, self.exclude
+        paths = tuple(file.path for file in tree.files)
+        if self.quantization:
+            named = wanted_paths(paths, self.quantization)
+            # No file has the empty path: without any of this quantisation, all of the model is not what was meant.
+            include += tuple(map(literal, named)) or ("",)
+        if self.variant:
+            others = not_of_variant(paths, self.variant)
+            exclude += ("*",) if others is None else tuple(map(literal, others))
+        return include, exclude
 
     def select(self, tree: RepoTree) -> RepoTree:
         """The files of a listing that are wanted."""

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
 from orchestrator.cache.records import Record, Records
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
 from orchestrator.core.refs import Ref, as_word, commit_hint
-from orchestrator.core.text import printable
 from orchestrator.core.trust import Level, Seen, Trust
 from orchestrator.errors import CannotCreateError, NotFoundError, TrustError
 from orchestrator.events import ModelPhase, Phase
-from orchestrator.lists.quantizations import models_in, quantized
 from orchestrator.lists.request import Item
 from orchestrator.resolve import policies
 from orchestrator.resolve.locked import from_lock
+from orchestrator.resolve.missing import refuse_missing
 from orchestrator.resolve.naming import tell_oddities
 from orchestrator.resolve.question import Listing, Question
 from orchestrator.resolve.signed import refuse_unsigned
-
-_MOST_NAMED = 40
 
 
 def ask(question: Question) -> ResolvedModel | Callable[[], ResolvedModel]:
@@ -65,8 +59,7 @@ def _checked(question: Question, model: ResolvedModel) -> ResolvedModel:
 
 def _model(item: Item, listing: Listing) -> ResolvedModel:
     record = listing.record
-    _refuse_missing(item, record.tree)
-    _refuse_no_quantization(item, record.tree)
+    refuse_missing(item, record.tree)
     wanted = item.select(record.tree)
     if not wanted.files and record.tree.files:
         raise NotFoundError(
@@ -87,49 +80,6 @@ def _model(item: Item, listing: Listing) -> ResolvedModel:
         twin=listing.twin,
         version=record.version,
     )
-
-
-def _refuse_missing(item: Item, tree: RepoTree) -> None:
-    """Refuse a file that was asked for by name and is not there, as hf does."""
-    paths = {file.path for file in tree.files}
-    for path in item.files:
-        if path not in paths:
-            close = difflib.get_close_matches(path, paths, 1)
-            # Last what is to be pasted: nothing may stand behind it.
-            hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {as_word(item.ref)}"
-            if "/" not in path:
-                hint = f"for a model of that name: hf://{path}; {hint}"
-            raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
-
-
-def _refuse_no_quantization(item: Item, tree: RepoTree) -> None:
-    """Refuse a quantisation that is not there, or that several models have."""
-    if not item.quantization:
-        return
-    paths = [file.path for file in tree.files]
-    found, known = quantized(paths, item.quantization), models_in(paths)
-    if len(found) == 1:
-        return
-    if found:
-        raise NotFoundError(
-            f"{item.ref} holds {len(found)} models in {item.quantization}: {_some(model.stem for model in found)}",
-            hint=f"name the files of one: glm-aria pull {as_word(item.ref)} {shlex.quote(found[0].stem + '*')}",
-        )
-    if not known:
-        raise NotFoundError(
-            f"{item.ref} holds no GGUF file, so no quantisation {item.quantization}; nothing was fetched",
-            hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
-        )
-    raise NotFoundError(
-        f"{item.ref} holds no quantisation {item.quantization}; nothing was fetched",
-        hint=f"it has {_some(dict.fromkeys(model.label for model in known))}",
-    )
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first of the names of a repo, for one line."""
-    first = [printable(name) for name in islice(names, _MOST_NAMED + 1)]
-    return ", ".join(first[:_MOST_NAMED]) + (", …" if len(first) > _MOST_NAMED else "")
 
 
 def _from_records(question: Question) -> Listing:

@@ -90,6 +90,19 @@ def test_a_quantisation_is_named_in_words_and_in_lists(services: SimpleNamespace
     assert asked(services, "oci://host/org/m:Q4_K_M")[1].items == (Item(parse_ref("oci://host/org/m:Q4_K_M")),)
 
 
+def test_a_variant_of_the_command_or_of_its_entry(services: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("org/b variant=bf16\norg/c\n")
+    (tmp_path / "list.toml").write_text('[[model]]\nref = "org/d"\nvariant = "int8"\n')
+    items = asked(services, "org/a", "-f", "list.txt", "-f", "list.toml", "--variant", "fp16")[1].items
+    assert [(item.ref.repo.name, item.variant) for item in items] == [
+        ("org/a", "fp16"),
+        ("org/b", "bf16"),
+        ("org/c", "fp16"),
+        ("org/d", "int8"),
+    ]
+    assert services.main(["pull", "--locked", "x.lock", "--variant", "fp16"]) == 2
+
+
 def test_what_may_be_both_is_told(services: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     (item,) = asked(services, "org/name", "onnx/model.onnx")[1].items
     assert item.files == ("onnx/model.onnx",)

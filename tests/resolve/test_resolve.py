@@ -52,7 +52,11 @@ def question(records: Records, heard: Heard) -> Callable[..., Question]:
     """A question about org/m@main to these catalogs; a keyword is of the item, of the sites or of the request."""
 
     def make(*catalogs: Catalog, revision: str = "main", kind: Any = plain.HF, **given: Any) -> Question:
-        item = {name: given.pop(name) for name in ("include", "exclude", "files", "quantization") if name in given}
+        item = {
+            name: given.pop(name)
+            for name in ("include", "exclude", "files", "quantization", "variant")
+            if name in given
+        }
         of_sites = {name: given.pop(name) for name in ("git", "aliases", "named") if name in given}
         request = PullRequest((), policy=Policy(given.pop("policy", "agree")), **given)
         sites = plain.sites(*catalogs, **of_sites)
@@ -153,6 +157,19 @@ def test_a_quantisation_is_chosen_by_name_and_a_wrong_one_is_told(question: Ask)
     assert caught.value.hint == "name the files of one: glm-aria pull org/m@main 'a-Q8_0*'"
     with pytest.raises(NotFoundError, match="holds no GGUF file"):
         resolve(question(PlainCatalog(), quantization="Q8_0"))
+
+
+def test_a_variant_is_chosen_by_name_and_a_wrong_one_is_told(question: Ask) -> None:
+    paths = ("model.safetensors", "model.fp16.safetensors", "config.json")
+    root = PlainCatalog(trees={ONE: plain.tree_of(content=dict.fromkeys(paths, b"x"))})
+    model = resolve(question(root, variant="fp16"))
+    assert [file.path for file in model.wanted.files] == ["config.json", "model.fp16.safetensors"]
+    with pytest.raises(NotFoundError, match="no weights of the variant bf16") as caught:
+        resolve(question(root, variant="bf16"))
+    assert caught.value.hint == "it has fp16"
+    with pytest.raises(NotFoundError) as caught:
+        resolve(question(PlainCatalog(), variant="fp16"))
+    assert caught.value.hint == "it has none: pull it without --variant"
 
 
 def test_pickles_are_refused_on_demand(question: Ask) -> None:

@@ -167,7 +167,14 @@ def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
     """The key of a task: the same for processes of one job that pull the same."""
     job = next((f"{name}={environ[name]}" for name in _JOBS if environ.get(name)), str(int(now) // _BUCKET))
     words = [
-        (str(item.ref), item.include, item.exclude, item.quantization, item.locked.commit if item.locked else "")
+        (
+            str(item.ref),
+            item.include,
+            item.exclude,
+            item.quantization,
+            item.variant,
+            item.locked.commit if item.locked else "",
+        )
         for item in request.items
     ]
     return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:KEY]

@@ -119,10 +119,10 @@ def pull(options: PullOptions) -> int:
 
     \b
     A list (-f) has one REF a line, followed by its options, or is TOML:
-      org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain
+      org/name@v1.0  include=*.json  exclude=original/*  local-dir=plain  variant=fp16
       @include other.txt
-      # in list.toml: [[model]] ref=, include=[], exclude=[], local_dir=, priority=
-      # include = ["other.txt"] at its top
+      # in list.toml: [[model]] ref=, include=[], exclude=[], variant=,
+      # local_dir=, priority=; include = ["other.txt"] at its top
 
     \b
     Examples:
@@ -220,6 +220,7 @@ def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) 
         ("--revision", wanted.select.revision),
         ("--include", wanted.select.include),
         ("--exclude", wanted.select.exclude),
+        ("--variant", wanted.select.variant),
         ("--lock", options.lock),
         ("--locked", wanted.transfer.locked),
         ("--verify-signature", wanted.transfer.verify_signature),
@@ -315,6 +316,7 @@ def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...
             ("--revision", select.revision),
             ("--include", select.include),
             ("--exclude", select.exclude),
+            ("--variant", select.variant),
             ("--trust", wanted.transfer.trust),
             ("--allow-rollback", wanted.transfer.allow_rollback),
             ("--lock", lock),
@@ -322,7 +324,7 @@ def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...
             if value:
                 raise UsageError(f"--locked fetches the bytes that the lock file pins, and {flag} says otherwise")
         return requests.locked_items(wanted.refs, locked, wanted.local_dir)
-    chosen = requests.Selection(select.revision, select.include, select.exclude, wanted.local_dir, wanted.allow_outside)
+    chosen = requests.Selection.of(select, wanted.local_dir, allow_outside=wanted.allow_outside)
     items = requests.items(wanted.refs, wanted.lists, chosen)
     refs = [item.ref for item in items]
     if lock and len(set(refs)) < len(refs):

@@ -102,8 +102,7 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
             hint=f"glm-aria pull -f {shlex.quote(path)} --offline",
         )
     run = Run.watching(options.output, settings)
-    select = options.select
-    chosen = requests.Selection(select.revision, select.include, select.exclude, allow_outside=options.allow_outside)
+    chosen = requests.Selection.of(options.select, allow_outside=options.allow_outside)
     hook = Hook.of(options.on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
 
     signatory = options.transfer.signatory

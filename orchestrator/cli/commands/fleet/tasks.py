@@ -92,11 +92,10 @@ def submit(options: SubmitOptions) -> int:
     """
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
-    select = options.select
     if locked := options.transfer.locked:
         items = requests.locked_items(options.refs, locked, None)
     else:
-        chosen = requests.Selection(select.revision, select.include, select.exclude)
+        chosen = requests.Selection.of(options.select)
         items = requests.items(options.refs, options.lists, chosen)
     wanted = PullRequest(
         items,
