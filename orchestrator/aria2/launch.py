@@ -16,14 +16,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.aria2.endpoint import Endpoint
-from orchestrator.aria2.program import find_aria2c, install_command
+from orchestrator.aria2.program import find_aria2c, install_command, is_packaged
 from orchestrator.aria2.rpc import Rpc
+from orchestrator.aria2.transport import usual_bundle
 from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
+from orchestrator.system.certificates import system_bundle
 from orchestrator.system.children import TiedChild, UntiedChild
 from orchestrator.system.failures import FILES_HINT
 from orchestrator.system.limits import MEMORY_HINT, PROCESSES_HINT, allow_open_files, most_processes
@@ -66,6 +68,9 @@ class Setup:
 def launch(folder: PrivateFolder, setup: Setup) -> tuple[subprocess.Popen[bytes], Endpoint]:
     """Start one with its files in `folder`. Raises DaemonError, and per `system.failures` of these files."""
     program = find_aria2c()
+    if setup.ca_bundle is None and is_packaged(program):
+        # It was built on another system, and knows only where certificates lie there.
+        setup = replace(setup, ca_bundle=system_bundle() or usual_bundle())
     open_files = _allow_open_files()
     silent = 0
     for _ in range(_TRIES):

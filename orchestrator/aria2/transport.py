@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import ssl
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -86,10 +87,15 @@ def _connection(endpoint: Endpoint, host: str, port: int, timeout: float) -> htt
     return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
-def _context(endpoint: Endpoint) -> ssl.SSLContext:
+def usual_bundle() -> Path:
+    """The file of the certificates that Python believes where nothing else is said."""
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-    bundle = str(endpoint.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+    return Path(DEFAULT_CA_BUNDLE_PATH)
+
+
+def _context(endpoint: Endpoint) -> ssl.SSLContext:
+    bundle = str(endpoint.ca_bundle or usual_bundle())
     try:
         return context_of(bundle)
     except OSError as error:

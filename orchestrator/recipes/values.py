@@ -15,14 +15,8 @@ from orchestrator.errors import UsageError
 from orchestrator.recipes import defaults, readers
 from orchestrator.recipes.defaults import Default, Known
 from orchestrator.recipes.readers import Read
+from orchestrator.system.certificates import CA_FILES
 
-# Where distributions keep the certificates that they trust; the first that is there.
-_CA_FILES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/ca-bundle.pem",
-)
 _STREAM_MODULES = ("/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/lib64/nginx/modules/ngx_stream_module.so")
 
 
@@ -79,7 +73,7 @@ _VALUES: dict[str, dict[str, Value]] = {
         "slice": Value(readers.size, defaults.always("8m")),
         "fresh": Value(readers.time, defaults.always("1m")),
         "resolvers": Value(readers.resolvers, defaults.nginx_resolvers),
-        "ca_file": Value(readers.path, defaults.first_file(_CA_FILES, _CA_FILES[0])),
+        "ca_file": Value(readers.path, defaults.first_file(CA_FILES, CA_FILES[0])),
     },
     "nginx-serve.conf": {
         "server": Value(readers.local_server, defaults.always("127.0.0.1:8090")),

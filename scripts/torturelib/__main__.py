@@ -41,11 +41,13 @@ def main() -> int:
         help="at most so many crash points of each kind and scenario, cases of each fuzz test, steps",
     )
     parser.add_argument("--write", action="store_true", help="also write each table into docs/reliability.md")
+    parser.add_argument("--engine", choices=("system", "wheel"), help="the aria2c: on PATH, or of the Python package")
     given = parser.parse_args()
     if unknown := set(given.what) - set(SUITES):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     options = [f"--seed={secrets.randbelow(10**6) if given.seed is None else given.seed}"]
     options += [f"--points={given.points}"] if given.points is not None else []
+    options += [f"--engine={given.engine}"] if given.engine is not None else []
     codes = [run(suite, options, is_written=given.write) for suite in given.what or SUITES]
     return next((code for code in codes if code), 0)
 

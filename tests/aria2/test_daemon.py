@@ -16,6 +16,7 @@ from orchestrator.aria2.daemon import BackgroundDaemon, PrivateDaemon
 from orchestrator.aria2.program import find_aria2c
 from orchestrator.aria2.rpc import Rpc
 from orchestrator.errors import DaemonError
+from tests.engines import no_packaged_aria2
 from tests.machine.machine import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -165,6 +166,8 @@ def test_a_living_neighbour_is_left_alone(runtime: Path, daemon: PrivateDaemon) 
 
 def test_a_missing_aria2c_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    no_packaged_aria2(tmp_path)
     with pytest.raises(DaemonError) as caught:
         find_aria2c()
     assert caught.value.hint

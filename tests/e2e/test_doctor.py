@@ -22,6 +22,7 @@ from orchestrator.core.network.resolvers import Standing, parse_server
 from orchestrator.core.sources import Source
 from orchestrator.mirrors.stats import SourceStats
 from orchestrator.net.lookup.resolver_health import keep_standings
+from tests.engines import no_packaged_aria2
 from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.loopback import LoopbackHub
@@ -202,11 +203,12 @@ def test_a_stale_mirror_is_found(machine: Machine, hub: LoopbackHub) -> None:
 
 
 def test_a_missing_aria2c_is_found(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
-    done = doctor(machine, env={"PATH": str(tmp_path)})
+    env = {"PATH": str(tmp_path), **no_packaged_aria2(tmp_path)}
+    done = doctor(machine, env=env)
     assert first(done)["code"] == "no-aria2"
     assert first(done)["cost"] is None
     (tmp_path / "aria2c").symlink_to(shutil.which("aria2c") or "")
-    assert "no-aria2" not in codes(doctor(machine, env={"PATH": str(tmp_path)}))
+    assert "no-aria2" not in codes(doctor(machine, env=env))
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(7200, "behind"), (-600, "ahead")])

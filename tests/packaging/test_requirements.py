@@ -63,5 +63,5 @@ def test_the_bounds_of_dependencies_are_what_is_tried() -> None:
     oldest = pinned("lowest")
     for line in [*PROJECT["project"]["dependencies"], *EXTRAS]:
         wanted = Requirement(line)
-        (bound,) = [Version(one.version) for one in wanted.specifier if one.operator == ">="]
+        (bound,) = [Version(one.version) for one in wanted.specifier if one.operator in (">=", "==")]
         assert {Version(version) for version in oldest[canonicalize_name(wanted.name)]} == {bound}, line

