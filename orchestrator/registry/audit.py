@@ -77,6 +77,8 @@ class Trail:
         self._recent: deque[TrailEvent] = deque(maxlen=_KEPT)
         self._file: tuple[int, int] | None = None
         self._read_to = 0
+        self._last_of: dict[str, int] = {}
+        """The number of the last event of each model."""
         self._marks: list[tuple[int, int]] = []
         """Numbers of events, and the place of each in the file: one of many."""
 
@@ -120,11 +122,15 @@ class Trail:
             return (event for event in self._all(start) if event.number > number)
         return (event for event in recent if event.number > number)
 
-    def newest(self) -> int:
-        """The number of the last event; 0 where there is none. Raises per `system.failures`."""
+    def newest(self, counts: Callable[[str], bool] = lambda _: True) -> int:
+        """The number of the last event of the models that count, by their names; 0 where there is none.
+
+        Raises per `system.failures`.
+        """
         with self._guard:
             self._follow()
-            return self._recent[-1].number if self._recent else 0
+            last_of = tuple(self._last_of.items())
+        return max((number for model, number in last_of if counts(model)), default=0)
 
     def _follow(self) -> None:
         """Read what is new in the file."""
@@ -134,10 +140,12 @@ class Trail:
             if named != self._file or (found and found.st_size < self._read_to):
                 self._recent.clear()
                 self._marks.clear()
+                self._last_of.clear()
                 self._file, self._read_to = named, 0
             for line in _lines(file, self._read_to) if file else ():
                 if (event := _event(line)) is not None:
                     self._recent.append(event)
+                    self._last_of[event.model] = event.number
                     if not self._marks or event.number >= self._marks[-1][0] + _MARKED:
                         self._marks.append((event.number, self._read_to))
                 self._read_to += len(line)

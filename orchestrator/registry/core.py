@@ -133,10 +133,7 @@ class Registry:
 
     def events(self, who: Subject, after: int = 0, model: RepoId | None = None) -> Iterator[TrailEvent]:
         """The changes since the event of that number, the oldest first: of a model, or of all that one may read."""
-        if model is None:
-            require_any(who)
-        else:
-            require(who, Right.READ, model)
+        _require_reading(who, model)
         named = ((model_named(event.model), event) for event in self._trail.after(after))
         return (event for about, event in named if about == (model or about) and who.may(Right.READ, about))
 
@@ -145,13 +142,19 @@ class Registry:
         newest = self._trail.newest()
         if newest < after:
             after = 0  # another trail has begun
+        if self.newest_event(who, model) <= after:
+            return (), newest  # what others changed is not read for who may not see it
         found = tuple(islice(self.events(who, after, model), most))
         last = found[-1].number if found else 0
         return found, last if len(found) == most else max(last, newest)
 
-    def newest_event(self) -> int:
-        """The number of the last change of all; 0 where there is none."""
-        return self._trail.newest()
+    def newest_event(self, who: Subject, model: RepoId | None = None) -> int:
+        """The number of the last change of a model, or of all that one may read; 0 where there is none. That of all
+        would tell who reads one namespace when there is something new in others."""
+        _require_reading(who, model)
+        if model is not None:
+            return self._trail.newest(lambda name: name == model.name)
+        return self._trail.newest(lambda name: who.may(Right.READ, model_named(name)))
 
     def uploads(self, who: Subject, model: RepoId) -> str:
         """The address of the repository to which somebody uploads versions of a model, before `publish`."""
@@ -326,6 +329,14 @@ def _newest(ledger: ModelLedger, wanted: str) -> tuple[Version, str] | None:
     except ValueError:
         return None
     return (newest, ledger.versions[newest].digest) if newest else None
+
+
+def _require_reading(who: Subject, model: RepoId | None) -> None:
+    """Refuse who may not read a model, or without one anything at all."""
+    if model is None:
+        require_any(who)
+    else:
+        require(who, Right.READ, model)
 
 
 def _name(who: Subject) -> str:

@@ -91,6 +91,7 @@ def test_a_trail_that_was_moved_away_begins_anew_for_who_follows_it(tmp_path: Pa
     trail, other = Trail(tmp_path), Trail(tmp_path)
     trail.add(*[event()] * 3)
     assert trail.newest() == other.newest() == 3
+    assert trail.newest(lambda model: model == "no/model") == 0
     (tmp_path / "trail.jsonl").rename(tmp_path / "trail.old")
     trail.add(*[event(f"new-{number}") for number in range(length)])
     for one in (trail, other):

@@ -336,7 +336,11 @@ def test_a_manifest_takes_the_blobs_of_other_versions_along(shop: Shop, model: R
 def test_who_follows_goes_on_behind_all_that_was_looked_at(shop: Shop, model: RepoId) -> None:
     registry, stranger = shop.registry(), somebody(Role.READER, namespace="nowhere")
     shop.publish("1.0.0", FILES, model=model)
-    newest = registry.newest_event()
+    newest = registry.newest_event(READER)
+    assert newest == registry.newest_event(READER, model) > 0 == registry.newest_event(stranger)
+    for one in (None, model):
+        with pytest.raises(NotAllowedError):
+            registry.newest_event(Subject(), one)
     assert registry.news(stranger, None, 0, 10) == ((), newest)
     (first,), at = registry.news(READER, model, 0, 1)
     assert (first.name, at) == ("1.0.0", first.number)

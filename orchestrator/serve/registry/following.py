@@ -47,8 +47,8 @@ class Following:
             self._open += Counter()  # without those who left
 
     async def begin(self, who: Subject, model: RepoId | None, after: int | None) -> int:
-        """The number behind which the changes follow: that which the client named, or the last. Raises what `Registry`
-        does."""
+        """The number behind which the changes follow: that which the client named, or that of the last one that it may
+        see. Raises what `Registry` does."""
         return await asyncio.get_running_loop().run_in_executor(self._asking, self._begin, who, model, after)
 
     async def changes(
@@ -70,7 +70,6 @@ class Following:
                 change.cancel()
 
     def _begin(self, who: Subject, model: RepoId | None, after: int | None) -> int:
-        newest = self._registry.newest_event()
-        self._registry.events(who, newest, model)  # refuses who may not read them
+        newest = self._registry.newest_event(who, model)  # refuses who may not read them
         # A number that is not given out yet is of a trail that is no more.
         return newest if after is None else min(after, newest)

@@ -106,14 +106,14 @@ class RegistryShow:
 
     def overview(self, who: Subject, part: str, before: int | None) -> OverviewSheet:
         """The models whose names hold a part."""
-        seen = self._registry.newest_event()
+        seen = self._registry.newest_event(who)
         models = [model for model in self._registry.models(who) if part.casefold() in model.name]
         rows = [model_row(model.name, self._registry.known(who, model)) for model in models[:_MOST_MODELS]]
         return OverviewSheet(seen, rows, len(models) > _MOST_MODELS, self._trail(who, None, seen, before))
 
     def model(self, who: Subject, model: RepoId, name: str, before: int | None) -> ModelSheet:
         """A model, with the changes of all its versions and aliases, or of the one of this name."""
-        seen, ledger = self._registry.newest_event(), self._registry.ledger(who, model)
+        seen, ledger = self._registry.newest_event(who, model), self._registry.ledger(who, model)
         trail = tuple(self._events(who, model, seen))
         return ModelSheet(
             seen,
@@ -127,7 +127,7 @@ class RegistryShow:
 
     def difference(self, who: Subject, model: RepoId, before: str, after: str) -> DifferenceSheet:
         """The differences of two versions."""
-        seen = self._registry.newest_event()
+        seen = self._registry.newest_event(who, model)
         rows = difference_rows(self._registry.difference(who, model, before, after))
         return DifferenceSheet(seen, model.name, choices(self._registry.ledger(who, model)), rows)
 
