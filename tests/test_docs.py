@@ -89,7 +89,7 @@ def quoted(text: str) -> str:
 def files_of(text: str) -> Iterator[tuple[str, str]]:
     for block in FENCE.finditer(text):
         _, _, name = block["info"].partition(" ")
-        if re.fullmatch(r"[\w-]+\.(?:txt|toml)", name) and name not in ("config.toml", "glm-aria.toml"):
+        if re.fullmatch(r"[\w-]+\.(?:txt|toml|yml)", name) and name not in ("config.toml", "glm-aria.toml"):
             yield name, block["body"]
 
 
@@ -118,9 +118,15 @@ def test_the_commands_of_a_document_run(
     }
     if "oci://registry.example" in text:
         exchanged["registry.example"] = request.getfixturevalue("registry").host
-    script = script_of(text)
-    for old, new in exchanged.items():
-        script = script.replace(old, new)
+    if "registry.lab" in text:
+        exchanged |= {"registry.lab": "localhost", ":5000": f":{free_port()}"}
+
+    def here(text: str) -> str:
+        for old, new in exchanged.items():
+            text = text.replace(old, new)
+        return text
+
+    script = here(script_of(text))
     home, folder = tmp_path / "home", tmp_path / "folder"
     (home / ".config" / "glm-aria").mkdir(parents=True)
     folder.mkdir()
@@ -131,7 +137,7 @@ def test_the_commands_of_a_document_run(
         f'[[mirror]]\nkind = "modelscope"\nurl = "{hub.faces["modelscope"].url}"\n'
     )
     for name, body in files_of(text):
-        (folder / name).write_text(body, "utf-8")
+        (folder / name).write_text(here(body), "utf-8")
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
