@@ -266,8 +266,8 @@ class Registry:
                 yield ledger
         except AliasMovedError as error:
             raise ConflictError(
-                f"{alias} of {model.name} stands for {error.present or 'nothing'}, and not for what you expected; it "
-                "was not moved",
+                f"{alias} of {model.name} stands for {'something else' if error.present else 'nothing'}, and not for "
+                "what you expected; it was not moved",
                 hint="see who moved it: glm-aria registry log",
                 details=tuple(filter(None, (error.present,))),
             ) from None

@@ -59,9 +59,9 @@ class CreateOptions:
     """The options of `token create`."""
 
     name: Annotated[str, argument("NAME")]
-    role: Annotated[
-        Literal["reader", "puller", "publisher", "promoter", "admin"],
-        option("--role", default="puller", show_default=True, help="What its owner may do."),
+    roles: Annotated[
+        tuple[Literal["reader", "puller", "publisher", "promoter", "admin"], ...],
+        option("--role", help="What its owner may do, one of them; a puller, if not given."),
     ]
     namespaces: Annotated[
         tuple[str, ...],
@@ -83,12 +83,18 @@ def create(options: CreateOptions) -> int:
         seconds = None if options.expires is None else parse_duration(options.expires)
     except ValueError as error:
         raise UsageError(f"--expires: {error}") from error
+    if len(options.roles) > 1:
+        raise UsageError(
+            f"a token has one role, and not {' and '.join(options.roles)}",
+            hint="make a token for each; who publishes may move the aliases dev and dev-… as well",
+        )
+    (role,) = options.roles or (Role.PULLER,)
     now = int(time.time())
 
     def grant_of(token_hash: str) -> TokenGrant:
         return TokenGrant(
             options.name,
-            Role(options.role),
+            Role(role),
             options.namespaces or EVERYWHERE,
             options.restricted,
             now,

@@ -223,16 +223,27 @@ def test_commands_ask_the_server_that_the_settings_name(house: RegistryHouse, tm
     lost = run("promoter", "alias", f"{MODEL}@^1", "canary", "--expect", known, code=80)["errors"][0]
     assert (lost["code"], lost["details"]) == ("conflict", [digest(house, "1.1.0")])
     assert run("promoter", "alias", f"{MODEL}@^1", "canary", "--expect", "none", code=80)["errors"]
+    assert run("promoter", "alias", f"{MODEL}@1.0.0", "canary", "--expect", "1.1.0")["data"]["version"] == "1.0.0"
+    assert run("promoter", "alias", f"{MODEL}@1.0.0", "canary", "--expect", "^1", code=2)["errors"]
     assert run("promoter", "alias", MODEL, "canary", "--remove")["data"]["alias"] == "canary"
     assert run("promoter", "alias", MODEL, "canary", code=2)["errors"]
     assert run("reader", "alias", f"{MODEL}@1.0.0", "canary", code=77)["errors"][0]["code"] == "not-allowed"
-    assert run("reader", "diff", MODEL, "1.0.0", "^1")["data"]["bytes_to_fetch"] == len(b"better weights")
+    for words in ((MODEL, "1.0.0", "^1"), (f"{MODEL}@1.0.0", "^1")):
+        assert run("reader", "diff", *words)["data"]["bytes_to_fetch"] == len(b"better weights")
+    for few in ((MODEL, "1.0.0"), (f"{MODEL}@1.0.0", "1.1.0", "prod")):
+        assert run("reader", "diff", *few, code=2)["errors"]
+    assert run("reader", "show", f"{MODEL}:1.0.0", code=2)["errors"][0]["hint"] == f"write {MODEL}@1.0.0"
     assert run("reader", "check", f"{MODEL}@^1", "--alias", "prod")["data"]["passed"] is True
     broken = run("reader", "check", f"{MODEL}@2.0.0-rc.1", "--alias", "prod", code=80)
     assert [one["rule"] for one in broken["data"]["results"] if one["verdict"] == "failed"] == ["formats"]
     (tmp_path / "mine.toml").write_text('[[gate]]\nconfig_keys = ["quantization_config"]\n')
     mine = ("--alias", "prod", "--rules", str(tmp_path / "mine.toml"))
     assert run("reader", "check", f"{MODEL}@1.0.0", *mine, code=80)["errors"][0]["code"] == "gate"
+    # A name that is spelled wrong does not pass.
+    (tmp_path / "others.toml").write_text('[[gate]]\naliases = "prod"\nformats = "safe"\n')
+    others = ("--alias", "prd", "--rules", str(tmp_path / "others.toml"))
+    assert run("reader", "check", f"{MODEL}@1.0.0", *others, code=2)["errors"]
+    assert run("reader", "check", f"{MODEL}@1.0.0", "--alias", "prd", code=66)["errors"]
     trail = run("reader", "log", MODEL)["data"]["events"]
     assert [(event["who"], event["deed"]) for event in trail][:3] == [("publisher", "publish")] * 3
     assert run("reader", "log", "--after", str(trail[-1]["number"]))["data"] == {"events": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -13,8 +13,12 @@ from orchestrator.cli.commands.registry.naming import RegistryChoice, calls, mod
 from orchestrator.cli.run import Run, finish
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.registries import is_sha256
+from orchestrator.core.text import printable
 from orchestrator.errors import UsageError
 from orchestrator.registry.document import RemovedAliasDocument, ResolvedDocument
+
+if TYPE_CHECKING:
+    from orchestrator.app.registry.remote import RegistryServices
 
 _NOTHING = "none"
 
@@ -27,9 +31,9 @@ class AliasOptions:
     alias: Annotated[str, argument("ALIAS")]
     expect: Annotated[
         str | None,
-        option("--expect", metavar="DIGEST",
-               help="Move it only if it stands for this digest, or `none` for nothing; if not given, only if nobody "
-               "moves it meanwhile."),
+        option("--expect", metavar="VERSION|DIGEST",
+               help="Move it only if it stands for this version or digest, or `none` for nothing; if not given, only "
+               "if nobody moves it meanwhile."),
     ]  # fmt: skip
     remove: Annotated[bool, option("--remove", help="Remove the alias; MODEL has no @VERSION then.")]
     choice: RegistryChoice
@@ -46,7 +50,7 @@ def alias(options: AliasOptions) -> int:
     \b
     Examples:
       glm-aria registry alias team/model@1.3.0 prod
-      glm-aria registry alias team/model@staging prod --expect sha256:…
+      glm-aria registry alias team/model@staging prod --expect 1.2.0
       glm-aria registry alias team/model canary --remove
     """
     model, wanted = model_at(options.ref)
@@ -54,7 +58,10 @@ def alias(options: AliasOptions) -> int:
         command = f"glm-aria registry alias {quote(model)}@1.2.3 {quote(options.alias)}"
         raise UsageError("name either a version or --remove", hint=f"for example: {command}")
     registry, run = calls(options.choice), Run(options.choice.as_json)
-    expected = registry.present(model, options.alias) if options.expect is None else _expected(options.expect)
+    if options.expect is None:
+        expected = registry.present(model, options.alias)
+    else:
+        expected = _expected(registry, model, options.expect)
     if options.remove:
         removed = registry.remove(model, options.alias, expected)
         return finish(run, "registry alias", removed, _say_removed)
@@ -62,21 +69,24 @@ def alias(options: AliasOptions) -> int:
     return finish(run, "registry alias", moved, lambda found: _say_moved(found, options.alias))
 
 
-def _expected(text: str) -> str:
-    if text == _NOTHING:
-        return ""
-    if not is_sha256(text):
+def _expected(registry: RegistryServices, model: str, text: str) -> str:
+    """The digest that `--expect` means; a version never changes, so it may stand for its digest."""
+    from orchestrator.registry.versions import Version
+
+    if text == _NOTHING or is_sha256(text):
+        return "" if text == _NOTHING else text
+    if Version.of_tag(text) is None:
         raise UsageError(
-            f"--expect {text!r} is no digest such as sha256:…, and not {_NOTHING!r}",
+            f"--expect {text!r} is no version such as 1.2.0, no digest such as sha256:…, and not {_NOTHING!r}",
             hint="glm-aria registry show MODEL@ALIAS tells the whole digest",
         )
-    return text
+    return registry.resolve(model, text).digest
 
 
 def _say_moved(found: ResolvedDocument, name: str) -> None:
-    terminal.say(f"{name} of {found.name} stands for {found.version or 'no version'} ({found.digest})")
+    terminal.say(printable(f"{name} of {found.name} stands for {found.version or 'no version'} ({found.digest})"))
 
 
 def _say_removed(found: RemovedAliasDocument) -> None:
     kept = "" if found.tag_is_gone else "; the registry below keeps its tag, which it cannot remove"
-    terminal.say(f"{found.alias} of {found.name} is removed{kept}")
+    terminal.say(printable(f"{found.alias} of {found.name} is removed{kept}"))

@@ -82,7 +82,7 @@ def _print_models(found: ModelsDocument) -> None:
     if not found.models:
         terminal.say("there are no models that you may read")
     for model in found.models:
-        terminal.result(model)
+        terminal.show(model)
 
 
 def _print_versions(found: ModelVersionsDocument) -> None:
@@ -110,7 +110,7 @@ def _print_resolved(found: ResolvedDocument) -> None:
         "repository": found.repository,
     }
     for name, value in facts.items():
-        terminal.result(f"{name:<11} {value}")
+        terminal.show(f"{name:<11} {value}")
 
 
 def _print_trail(found: TrailDocument) -> None:
