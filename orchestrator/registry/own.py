@@ -107,11 +107,6 @@ class OwnModels:
                     self._until = self._clock() + _FRESH
         return known
 
-    def greet(self) -> None:
-        """Ask the registry once, unless it is not to be asked. Raises what `Registry.models` does."""
-        if not self._offline:
-            self._registry.models(_SELF)
-
     def models(self, who: Subject) -> tuple[RepoId, ...]:
         """The models that somebody may read. Raises what `Registry.models` does."""
         return self._registry.models(who)

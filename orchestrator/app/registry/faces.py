@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.extras import rpc_libraries, server_libraries
 from orchestrator.app.registry.facade import Facade
-from orchestrator.errors import GlmAriaError, UsageError
-from orchestrator.events import Emit, Notice
+from orchestrator.errors import UsageError
+from orchestrator.events import Emit
 from orchestrator.settings import Settings
 from orchestrator.system.limits import allow_open_files
 from orchestrator.system.threads import passing_pool, start
@@ -70,7 +70,6 @@ def registry_faces(
             held.enter_context(passing_pool(most, name))
             for name, most in (("registry", _THREADS), ("registry-tokens", 2), ("registry-trail", 2))
         )
-        reading.submit(_greet, facade, emit)
         turns = ClientTurns(asking, each=_EACH, waiting=_WAITING)
         following = Following(facade.registry, facade.bell, reading, is_over)
 
@@ -102,16 +101,6 @@ def registry_faces(
         # Beside: it may be started with this server, and be there a moment later.
         start(threading.Thread(target=facade.look, args=(emit,), name="below", daemon=True))
         yield RegistryFaces(rest, pages, speaking)
-
-
-def _greet(facade: Facade, emit: Emit) -> None:
-    """Say at the start what else the first client would be told."""
-    try:
-        facade.own.greet()
-    except GlmAriaError as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        words = f"the registry at {facade.address} does not answer yet, and clients are told so: {error.message}{hint}"
-        emit(Notice("registry-silent", words))
 
 
 def rpc_place(settings: Settings, certificate: Path | None, key: Path | None) -> RpcPlace | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from orchestrator.cli import options as shared
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import services
-from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.app.registry.remote import RegistryServices
@@ -24,13 +23,12 @@ class RegistryChoice:
 
 
 def model_at(text: str) -> tuple[str, str]:
-    """The model and the version in `[reg://]namespace/name[@version]`. Raises UsageError."""
-    from orchestrator.registry.names import is_model, model_named
+    """The model and the version in `[reg://]namespace/name[@version]`, or behind a colon. Raises UsageError."""
+    from orchestrator.registry.names import model_named
 
-    name, _, wanted = text.removeprefix("reg://").partition("@")
-    model, colon, tag = name.partition(":")
-    if colon and is_model(model):
-        raise UsageError(f"{text!r} names no version: only what is pushed has a colon", hint=f"write {model}@{tag}")
+    name, at, wanted = text.removeprefix("reg://").partition("@")
+    if not at:  # as it stands in a push
+        name, _, wanted = name.partition(":")
     return model_named(name).name, wanted
 
 
