@@ -43,11 +43,17 @@ class PointerCatalog(ABC):
             known = self._pointed.get((ref.repo, ref.revision))
         if known is not None:
             return known
-        pointed = self._point(ref)
+        try:
+            pointed = self._point(ref)
+        except ProtocolError as error:
+            if error.hint == error.usual_hint:  # nobody else knows what it stands for
+                error.hint = self.source.kind.where
+            raise
         target = pointed.target
         if target.catalog is ref.catalog:
             raise ProtocolError(
                 f"{self.source.name} says that {ref} is {target}, which is another name and no address of files",
+                hint="have it name the model in the registry that has the files, as oci://HOST/NAME",
                 source=self.source.name,
             )
         found = self._follow(target).revision(target)

@@ -16,7 +16,6 @@ from orchestrator.net.addresses import redact, split
 from orchestrator.net.failures import FOREIGN, translate
 
 CHUNK = 64 * 1024
-_MOST_SAID = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,6 @@ class Answer:
                 f"{self.place} answered JSON that is nested over {self.limits.depth} deep", source=self.host
             )
         return value
-
-    @property
-    def said(self) -> str:
-        """The words in the `error` of a JSON answer, cut where they are long; empty without."""
-        with suppress(ProtocolError, LookupError, TypeError):
-            found = self.json["error"]
-            return found[:_MOST_SAID] if isinstance(found, str) else ""
-        return ""
 
     def linked(self, relation: str) -> str | None:
         """The address in `Link: <…>; rel="relation"` (RFC 8288), as it stands there; None without one."""

@@ -22,6 +22,7 @@ from orchestrator import __version__
 from orchestrator.core.exponential import backoff
 from orchestrator.core.network.proxies import Proxies, Proxy
 from orchestrator.errors import GlmAriaError, ProtocolError, ProxyRefusedError, SourcesDownError, TemporaryError
+from orchestrator.net import shapes
 from orchestrator.net.addresses import MAX_REDIRECTS, is_loopback, next_hop, redact, split
 from orchestrator.net.answers import CHUNK, Answer, Limits, Stream, chunks_of, put_back, too_slow
 from orchestrator.net.credentials import Credentials
@@ -39,6 +40,8 @@ _ERROR_BODY = 64 * 1024
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _NO_RETRIES = Retry(0, read=False)
 # What a proxy says, too, when it cannot reach the site.
+_MOST_SAID = 500
+"""Characters that are passed on of what a busy site says."""
 _GATEWAY = frozenset({502, 503, 504})
 
 
@@ -329,6 +332,7 @@ def _busy(answer: Answer, wait: float | None, proxy: Proxy | None, busy: BusySit
         words = f"HTTP {answer.status} came through the proxy {proxy.place}, from it or from {answer.place}"
         hint = "run the same command again later; if it stays so, take another proxy (glm-aria config show)"
     else:
-        words = f"{answer.place} answered HTTP {answer.status}{f': {answer.said}' if answer.said else ''}"
+        said = shapes.refusal(answer)
+        words = f"{answer.place} answered HTTP {answer.status}{f': {said[0][:_MOST_SAID]}' if said else ''}"
         hint = "run the same command again later; arrived bytes are kept"
     return TemporaryError(words, hint=hint, source=answer.host)

@@ -24,6 +24,13 @@ class RepositoryUploads:
         """True when the repository has the blob."""
         return self._client.blob_size(digest) is not None
 
+    def done(self, digest: Digest) -> int | None:
+        """The bytes of a blob that an upload of ours has; None when the repository has the blob."""
+        if self.has(digest):
+            return None
+        upload = self.resumed(digest)
+        return upload.done if upload else 0
+
     def take_over(self, digest: Digest) -> str | None:
         """The name of the repository from which the blob was taken over; None where no other has it, and where an
         upload goes on."""

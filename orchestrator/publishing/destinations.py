@@ -208,8 +208,9 @@ class _ServerUploads:
         self._server = server
         self._model = model
 
-    def has(self, digest: Digest) -> bool:
-        return self._server.upload(self._model, str(digest)).is_there
+    def done(self, digest: Digest) -> int | None:
+        found = self._server.upload(self._model, str(digest))
+        return None if found.is_there else found.done
 
     def take_over(self, digest: Digest) -> str | None:  # noqa: ARG002 - the server has done so
         return None

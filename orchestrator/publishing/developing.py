@@ -12,7 +12,7 @@ from typing import Protocol
 from orchestrator.core.exponential import backoff
 from orchestrator.core.sizes import format_duration
 from orchestrator.errors import ConflictError, GlmAriaError, IntegrityError, Interrupted
-from orchestrator.events import Emit, Notice
+from orchestrator.events import Emit, ModelPhase, Notice, Phase
 from orchestrator.publishing.destinations import Destination
 from orchestrator.publishing.folder import read_folder
 from orchestrator.publishing.push import HashedFiles, PushReport, PushRequest, push
@@ -70,6 +70,7 @@ def push_on_save(
     with Saves(request.folder, lambda: read_folder(request.folder, request.include, request.exclude)) as saves:
         look = saves.look()
         report = push_next(wanted, destinations, hashed, emit=emit, stop=stop)
+        emit(_done(report))
         on_push(report)
         failures, patience = 0, _FOREVER
         while not stop.is_set():
@@ -81,16 +82,22 @@ def push_on_save(
             except Interrupted:
                 break
             except GlmAriaError as error:
+                emit(ModelPhase(str(request.folder), Phase.FAILED))
                 failures += 1
                 patience = backoff(failures, _FIRST_WAIT, _LONGEST_WAIT, random.random())  # noqa: S311 - no secret
                 if not isinstance(error, IntegrityError):  # it is being written: there is a save to come
                     emit(Notice("push-failed", f"{error.message}; again in {format_duration(patience)}, or on a save"))
                 continue
             failures, patience = 0, _FOREVER
+            emit(_done(found))
             if not found.was_there:
                 report = found
                 on_push(report)
         return report
+
+
+def _done(report: PushReport) -> ModelPhase:
+    return ModelPhase(f"{report.name}@{report.version}", Phase.DONE)
 
 
 def push_next(

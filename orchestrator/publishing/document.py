@@ -11,8 +11,8 @@ from orchestrator.publishing.push import BlobFate, PushReport
 
 @dataclass(frozen=True, slots=True)
 class PushedEntry:
-    """A file of the version: whether the registry had it, the bytes that were sent for it, and the repository from
-    which it was taken over."""
+    """A file of the version: whether the registry had it, the bytes that were sent for it by this run, and before it by
+    one that was stopped (`begun`), and the repository from which it was taken over."""
 
     path: str
     size: Count
@@ -20,6 +20,7 @@ class PushedEntry:
     fate: BlobFate
     sent: Count
     mounted: str | None
+    begun: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class PushDocument:
     def of(cls, report: PushReport) -> Self:
         """The data of a push."""
         entries = tuple(
-            PushedEntry(file.path, file.size, str(file.digest), file.fate, file.sent, file.mounted)
+            PushedEntry(file.path, file.size, str(file.digest), file.fate, file.sent, file.mounted, file.begun)
             for file in report.files
         )
         return cls(

@@ -3,7 +3,7 @@ alias. Nothing can be seen under the version before all of it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -61,7 +61,8 @@ class PushRequest:
 
 @dataclass(frozen=True, slots=True)
 class PushedFile:
-    """A file of the version, and how it got there: `sent` are bytes of this run, `mounted` names a repository."""
+    """A file of the version, and how it got there: `sent` are bytes of this run, `begun` those of a run before it that
+    was stopped, `mounted` names a repository."""
 
     path: str
     size: int
@@ -69,6 +70,7 @@ class PushedFile:
     fate: BlobFate
     sent: int = 0
     mounted: str | None = None
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,13 @@ def push(
     contents = _contents(folder, files)
     chunk = chunk_of(sum(content.size for content in contents.values()))
     uploads = BlobUploads(destination.blobs, chunk=chunk, stop=stop, on_bytes=_told(emit))
+    missing = _missing(contents, uploads, emit)
     if request.is_dry_run:
-        ways: _Ways = dict.fromkeys(_missing(contents, uploads, emit), Brought())
+        ways: _Ways = dict.fromkeys(missing, Brought())
     else:
         config = made.manifest.config
-        ways = _brought(contents, Content(config.digest, config.size, "its config", made.config), uploads, emit)
+        wanted = [contents[digest] for digest in missing]
+        ways = _brought(wanted, Content(config.digest, config.size, "its config", made.config), uploads, emit)
         destination.publish(digest, body, made.manifest.media_type)
         if request.key:
             signed = {file.path: file.digest for file in files}
@@ -147,7 +151,7 @@ def push(
         destination.name,
         destination.version,
         digest,
-        tuple(_pushed(file, ways) for file in files),
+        tuple(_pushed(file, ways, missing) for file in files),
         request.alias,
         was_there=present == str(digest),
         is_dry_run=request.is_dry_run,
@@ -224,29 +228,28 @@ def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest,
     return found
 
 
-def _brought(contents: Mapping[Digest, Content], config: Content, uploads: BlobUploads, emit: Emit) -> _Ways:
-    """Have all blobs in the repository."""
-    wanted = _missing(contents, uploads, emit)
+def _brought(wanted: Sequence[Content], config: Content, uploads: BlobUploads, emit: Emit) -> _Ways:
+    """Have the blobs that it lacks in the repository."""
     # The biggest first: a big one at the end would go alone.
     order = [
-        *([] if uploads.has(config.digest) else [config]),
-        *sorted(wanted.values(), key=lambda content: -content.size),
+        *([] if uploads.done(config.digest) is None else [config]),
+        *sorted(wanted, key=lambda content: -content.size),
     ]
     with Pool(_AT_ONCE, "upload") as pool:
         steps = {content.digest: pool.submit(uploads.bring, content) for content in order}
         _ended(steps.values())
-    for content in wanted.values():
+    for content in wanted:
         emit(FileProgress(content.digest, content.name, Phase.DONE, content.size, content.size))
-    return {digest: steps[digest].result() for digest in wanted}
+    return {content.digest: steps[content.digest].result() for content in wanted}
 
 
-def _missing(contents: Mapping[Digest, Content], uploads: BlobUploads, emit: Emit) -> dict[Digest, Content]:
-    """The blobs that the repository lacks."""
+def _missing(contents: Mapping[Digest, Content], uploads: BlobUploads, emit: Emit) -> dict[Digest, int]:
+    """The blobs that the repository lacks, with the bytes that a push before this one has sent of each."""
     with Pool(_AT_ONCE, "look") as pool:
-        looks = {digest: pool.submit(uploads.has, digest) for digest in contents}
+        looks = {digest: pool.submit(uploads.done, digest) for digest in contents}
         _ended(looks.values())
-    found = {digest: content for digest, content in contents.items() if not looks[digest].result()}
-    emit(Queued(len(found), sum(content.size for content in found.values()), "upload"))
+    found = {digest: done for digest, look in looks.items() if (done := look.result()) is not None}
+    emit(Queued(len(found), sum(contents[digest].size for digest in found), "upload"))
     return found
 
 
@@ -260,11 +263,11 @@ def _told(emit: Emit) -> OnBytes:
     return on_bytes
 
 
-def _pushed(file: ModelFile, ways: _Ways) -> PushedFile:
+def _pushed(file: ModelFile, ways: _Ways, missing: Mapping[Digest, int]) -> PushedFile:
     if file.digest not in ways:
         return PushedFile(file.path, file.size, file.digest, BlobFate.KEEP)
-    way = ways[file.digest]
-    return PushedFile(file.path, file.size, file.digest, BlobFate.BRING, way.sent, way.mounted)
+    way, begun = ways[file.digest], missing[file.digest]
+    return PushedFile(file.path, file.size, file.digest, BlobFate.BRING, way.sent, way.mounted, begun)
 
 
 def _ended(steps: Iterable[Future[Any]]) -> None:

@@ -41,7 +41,8 @@ def parse_push_target(text: str) -> TagTarget | VersionTarget:
         try:
             return VersionTarget(model_named(name).name, str(Version.parse(version)))
         except ValueError as error:
-            raise UsageError(f"{text!r}: {error}", hint="an alias moves with --alias") from error
+            hint = "a whole version is 1.2.0, or 1.2.0-rc.1; an alias moves with --alias"
+            raise UsageError(f"{text!r}: {error}", hint=hint) from error
     if scheme.partition("+")[0] == "oci" and separator:
         repository, tag = parse_repository(scheme, rest)
         tag = tag.replace("+", "_") if tag else tag

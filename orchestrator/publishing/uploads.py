@@ -45,8 +45,8 @@ _BROKEN = (SourcesDownError, TemporaryError)
 class BlobTarget(Protocol):
     """The place that blobs are uploaded to. Thread-safe for different digests; raises what `oci.client.Client` does."""
 
-    def has(self, digest: Digest) -> bool:
-        """True when the blob is there."""
+    def done(self, digest: Digest) -> int | None:
+        """The bytes of the blob that an upload has; None when the blob is there."""
 
     def take_over(self, digest: Digest) -> str | None:
         """The place next door from which the blob was taken over without sending it; None where there is none."""
@@ -114,9 +114,9 @@ class BlobUploads:
         self._stop = stop
         self._on_bytes = on_bytes
 
-    def has(self, digest: Digest) -> bool:
-        """True when the target has the blob."""
-        return self._target.has(digest)
+    def done(self, digest: Digest) -> int | None:
+        """The bytes of the blob that an upload has; None when the target has the blob."""
+        return self._target.done(digest)
 
     def bring(self, content: Content) -> Brought:
         """Have a blob at the target that it lacks.
@@ -143,7 +143,7 @@ class BlobUploads:
         """Take the blob over, or send what the target lacks of it. Any step may break; then all begin again."""
         digest = run.content.digest
         self._heed_stop()
-        if run.broken is not None and self._target.has(digest):
+        if run.broken is not None and self._target.done(digest) is None:
             return Brought(run.sent)  # only the last answer was lost, or somebody else sent it
         if donor := self._target.take_over(digest):
             return Brought(run.sent, donor)

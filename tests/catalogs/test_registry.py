@@ -14,7 +14,7 @@ from orchestrator.catalogs.registry import RegistryCatalog
 from orchestrator.core.dialects import OCI, REGISTRY
 from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.core.sources import Source
-from orchestrator.errors import GlmAriaError, NotAllowedError
+from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, TemporaryError
 from orchestrator.net.session import Net
 from orchestrator.oci.login import Login
 from orchestrator.oci.registries import Registries
@@ -83,3 +83,19 @@ def test_what_is_no_answer_is_an_error_of_ours(digest: object) -> None:
         with pytest.raises(GlmAriaError) as caught:
             catalog.revision(parse_ref("reg://team/model@prod"))
         assert caught.value.source == "registry"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, NotAllowedError), (403, NotAllowedError), (404, NotFoundError), (502, TemporaryError)]
+)
+def test_a_refusal_is_told_in_the_words_of_the_server(status: int, error: type[GlmAriaError]) -> None:
+    said = json.dumps({"error": "there is no model team/modl", "hint": "it has team/model"}).encode()
+    for body, words in ((said, "no model team/modl"), (b"<html>", "")):
+        with SmallServer(lambda _, body=body: Answered(status, body)) as server, Net(sleep=lambda _: None) as net:
+            source = Source("registry", server.url, REGISTRY)
+            catalog = RegistryCatalog(source, net, Registries(net), lambda _: pytest.fail("nothing is to be followed"))
+            with pytest.raises(error) as caught:
+                catalog.revision(parse_ref("reg://team/modl@prod"))
+            assert words in caught.value.message
+            if words and error is not TemporaryError:
+                assert caught.value.hint == "it has team/model"

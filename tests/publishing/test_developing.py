@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import NotFoundError, SourcesDownError
-from orchestrator.events import Event, FileProgress, Notice, Phase
+from orchestrator.events import Event, FileProgress, ModelPhase, Notice, Phase
 from orchestrator.publishing import developing, saves
 from orchestrator.publishing.destinations import Destination, TagDestination
 from orchestrator.publishing.developing import Development, push_on_save
@@ -110,6 +110,10 @@ def test_each_save_is_the_next_version_and_only_what_changed_is_read(worker: Wor
     sent = {file.path for report in worker.reports[1:] for file in report.files if file.sent}
     assert sent == {"config.json", "lora/adapter.bin"}
     assert worker.pusher.client.head("dev") == worker.reports[-1].digest
+    # A bar goes away with each of them, and shows no file but the user's.
+    over = [event.model.partition("@")[2] for event in worker.events if isinstance(event, ModelPhase)]
+    assert over == ["1.2.0-dev.2", "1.2.0-dev.3"]
+    assert {event.name for event in worker.events if isinstance(event, FileProgress)} == sent
 
 
 def test_the_same_content_makes_no_version(worker: Worker) -> None:

@@ -148,6 +148,8 @@ def test_a_stopped_push_goes_on_where_it_was(pusher: Pusher, folder: Path) -> No
     assert arrived[-1].speed
     assert BIG // 2 <= sent < BIG
     again = Pusher(pusher.net, pusher.registry, pusher.state, pusher.name)
+    planned = next(file for file in again.push(folder, is_dry_run=True).files if file.path == "model.safetensors")
+    assert (planned.begun, planned.sent) == (sent, 0)
     report = again.push(folder)
     big_file = next(file for file in report.files if file.path == "model.safetensors")
     assert big_file.sent == BIG - sent

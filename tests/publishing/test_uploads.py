@@ -39,19 +39,19 @@ class Target:
 
     plan: dict[str, list[GlmAriaError | None]] = field(default_factory=dict)
     drops: bool = False
-    done: int = 0
+    size: int = 0
     is_there: bool = False
     calls: list[str] = field(default_factory=list)
 
     def _step(self, name: str) -> None:
         self.calls.append(name)
         if self.plan.get(name) and (error := self.plan[name].pop(0)) is not None:
-            self.done = 0 if self.drops else self.done
+            self.size = 0 if self.drops else self.size
             raise error
 
-    def has(self, digest: Digest) -> bool:
-        self._step("has")
-        return self.is_there
+    def done(self, digest: Digest) -> int | None:
+        self._step("done")
+        return None if self.is_there else self.size
 
     def take_over(self, digest: Digest) -> str | None:
         self._step("take_over")
@@ -59,12 +59,12 @@ class Target:
 
     def open(self, digest: Digest) -> Upload:
         self._step("open")
-        return Upload("u", self.done)
+        return Upload("u", self.size)
 
     def send(self, digest: Digest, upload: Upload, chunk: bytes) -> Upload:
         self._step("send")
-        self.done = upload.done + len(chunk)
-        return Upload("u", self.done)
+        self.size = upload.done + len(chunk)
+        return Upload("u", self.size)
 
     def finish(self, digest: Digest, upload: Upload) -> None:
         self._step("finish")
@@ -92,7 +92,7 @@ def told() -> Iterator[list[int]]:
 @pytest.mark.parametrize("step", ["take_over", "open", "send", "finish"])
 def test_a_step_that_breaks_is_taken_again(step: str, told: list[int], *, drops: bool) -> None:
     down = SourcesDownError("down")
-    target = Target({step: [down, down, None, down], "has": [down]}, drops)
+    target = Target({step: [down, down, None, down], "done": [down]}, drops)
     brought = uploads(target, lambda _, done, __: told.append(done)).bring(CONTENT)
     assert target.is_there
     assert brought.sent >= len(DATA)
@@ -133,11 +133,11 @@ def test_a_blob_that_another_push_sends_is_waited_for() -> None:
     class Shared(Target):
         def send(self, digest: Digest, upload: Upload, chunk: bytes) -> Upload:
             self.calls.append("send")
-            self.done += len(chunk)
-            self.is_there = self.done == len(DATA)
+            self.size += len(chunk)
+            self.is_there = self.size == len(DATA)
             raise ConflictError(f"another push sends {digest}", details=(str(upload.done),))
 
-    assert uploads(Shared(done=8)).bring(CONTENT) == Brought(0)
+    assert uploads(Shared(size=8)).bring(CONTENT) == Brought(0)
 
 
 def test_a_push_that_stands_still_elsewhere_is_told_by_the_name_of_the_file() -> None:

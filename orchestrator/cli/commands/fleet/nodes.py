@@ -16,6 +16,7 @@ from orchestrator.cli.options import Output
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, takes
 from orchestrator.cli.views.fleet import print_fleet
+from orchestrator.core.text import printable
 from orchestrator.swarm.control.document import FleetDocument
 
 
@@ -63,4 +64,6 @@ def drain(options: DrainOptions) -> int:
     with run.watched():
         node = services(settings).fleet.drain(options.node, run.emit)
     found = FleetDocument.of([node])
-    return finish(run, "fleet drain", found, lambda _: terminal.say(f"{node.id} is {node.state}"), run.outcome())
+    return finish(
+        run, "fleet drain", found, lambda _: terminal.say(printable(f"{node.id} is {node.state}")), run.outcome()
+    )

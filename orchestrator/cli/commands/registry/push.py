@@ -141,7 +141,7 @@ def _on_each_save(
 def _summary(found: PushDocument) -> str:
     what = f"{found.name}@{found.version}: {counted(len(found.files), 'file')}, {format_size(found.size)}"
     if found.is_dry_run:
-        missing = sum({file.digest: file.size for file in found.files if file.fate == "bring"}.values())
+        missing = sum({one.digest: one.size - one.begun for one in found.files if one.fate == "bring"}.values())
         return printable(f"{what}; {format_size(missing)} would be sent")
     signed = f"; signed by {found.signed_by}" if found.signed_by and not found.is_dry_run else ""
     moved = f"; {found.alias} stands for it" if found.alias else ""
