@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -23,6 +24,10 @@ from tests.servers.registry import Answered, Seen, SmallServer
 
 CANARY = "canary-of-the-server-of-models"
 BODY = text(model_pack({"config.json": b"{}"}))
+
+
+def _always(answer: Answered, _: Seen) -> Answered:
+    return answer
 
 
 def heard(server: SmallServer) -> set[str | None]:
@@ -91,7 +96,7 @@ def test_what_is_no_answer_is_an_error_of_ours(digest: object) -> None:
 def test_a_refusal_is_told_in_the_words_of_the_server(status: int, error: type[GlmAriaError]) -> None:
     said = json.dumps({"error": "there is no model team/modl", "hint": "it has team/model"}).encode()
     for body, words in ((said, "no model team/modl"), (b"<html>", "")):
-        with SmallServer(lambda _, body=body: Answered(status, body)) as server, Net(sleep=lambda _: None) as net:
+        with SmallServer(partial(_always, Answered(status, body))) as server, Net(sleep=lambda _: None) as net:
             source = Source("registry", server.url, REGISTRY)
             catalog = RegistryCatalog(source, net, Registries(net), lambda _: pytest.fail("nothing is to be followed"))
             with pytest.raises(error) as caught:
