@@ -276,8 +276,8 @@ def _daemon(settings: Settings) -> Daemon:
     return PrivateDaemon(
         runtime,
         concurrency=limits_of(settings).total(1 + len(settings.mirrors)),
-        max_speed=settings.max_speed or 0,
-        receive_buffer=window(settings.max_speed, is_polite=settings.polite, known=_known_to_hold(settings)),
+        max_speed=settings.top_speed or 0,
+        receive_buffer=window(settings.top_speed, is_polite=settings.polite, known=_known_to_hold(settings)),
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),
         ca_bundle=bundle_for_aria2(settings),
     )

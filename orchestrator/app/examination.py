@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from orchestrator.doctor.examine import DoctorRequest
 from orchestrator.doctor.tuning import Current
 from orchestrator.net.lookup.dns import Lookup
 from orchestrator.settings import Settings, default_mirrors
+from orchestrator.transfer.limits import limit_at
 
 
 def request_of(
@@ -25,7 +27,7 @@ def request_of(
         ref=ref,
         connections=settings.connections_per_mirror,
         budget=limits_of(settings).per_source,
-        max_speed=settings.max_speed,
+        max_speed=limit_at(settings.max_speed, time.time()),
         is_offline=settings.offline,
         resolvers=settings.dns_resolvers,
         compared=tuple(compared),

@@ -27,7 +27,8 @@ MAX_SPEED = how(
     "--max-speed",
     setting="max_speed",
     metavar="SIZE",
-    help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB.",
+    help="Limit the total bandwidth, in bytes a second: 20M, 1.5G, 500KB; or by the time of the day: "
+    "08:00-18:00=10M,else=0.",
 )
 TRUST = rule("--trust", setting="policy", help="Who must confirm commits and digests (default: agree).")
 STRICT = rule("--strict", help="Exit with 100 if there were warnings.")

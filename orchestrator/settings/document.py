@@ -9,6 +9,7 @@ from typing import Self
 
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
+from orchestrator.core.speeds import SpeedPlan
 from orchestrator.settings import Secret, Settings
 
 _NOT_SETTINGS = ("origins", "warnings", "token_withheld")
@@ -47,7 +48,7 @@ def plain(value: object) -> object:
         return "***"
     if isinstance(value, Source):
         return {"name": value.name, "kind": value.kind.name, "url": value.url}
-    if isinstance(value, Path | NameServer):
+    if isinstance(value, Path | NameServer | SpeedPlan):
         return str(value)
     if isinstance(value, frozenset):
         return sorted(value)

@@ -12,8 +12,9 @@ from typing import Annotated, NamedTuple
 
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
+from orchestrator.core.speeds import Speed, top_speed
 from orchestrator.core.trust import Policy
-from orchestrator.settings import servers, values
+from orchestrator.settings import servers, speeds, values
 from orchestrator.settings.values import Secret
 
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
@@ -103,8 +104,8 @@ class Settings:
     jobs: Annotated[int | None, Key(
         "Files to fetch in parallel; none: as many as is useful.", values.whole(1, 1024),
         "--jobs", ("GLM_ARIA_JOBS",), "transfer.jobs")] = None
-    max_speed: Annotated[int | None, Key(
-        "Limit of the total bandwidth, in bytes per second; none: no limit.", values.limit,
+    max_speed: Annotated[Speed, Key(
+        "Limit of the total bandwidth, in bytes per second, or by the time of the day; none: no limit.", speeds.speed,
         "--max-speed", ("GLM_ARIA_MAX_SPEED",), "transfer.max_speed")] = None
     polite: Annotated[bool, Key(
         "Take only what other programs leave of the line.", values.switch,
@@ -177,11 +178,11 @@ class Settings:
         values.whole(1, 16),
         "", ("GLM_ARIA_SERVE_CLIENT_QUESTIONS",), "serve.client_questions", personal=_ASKING)] = 4
     serve_client_speed: Annotated[int | None, Key(
-        "Most bytes per second that `serve` sends to one client; none: no limit.", values.limit,
+        "Most bytes per second that `serve` sends to one client; none: no limit.", speeds.limit,
         "", ("GLM_ARIA_SERVE_CLIENT_SPEED",), "serve.client_speed", personal=_ASKING)] = None
     serve_max_size: Annotated[int | None, Key(
         "Size that the cache may have while `serve` fills it; models that only its clients asked for make room. none: "
-        "what the disk holds.", values.limit,
+        "what the disk holds.", speeds.limit,
         "--max-size", ("GLM_ARIA_SERVE_MAX_SIZE",), "serve.max_size", personal="what is removed from the cache")] = None
     serve_follow: Annotated[Path | None, Key(
         "A list of models that `serve` keeps in its cache, with the branches as they are.", values.path,
@@ -274,6 +275,11 @@ class Settings:
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[Caution, ...] = ()
+
+    @property
+    def top_speed(self) -> int | None:
+        """The highest limit of the day; None when there is none at some time."""
+        return top_speed(self.max_speed)
 
 
 _DECLARED: dict[str, Key] = {

@@ -20,7 +20,6 @@ from orchestrator.core.addresses import (
 )
 from orchestrator.core.network.proxies import is_exemption, parse_proxy
 from orchestrator.core.network.resolvers import NameServer, parse_server
-from orchestrator.core.sizes import parse_size
 from orchestrator.core.trust import Policy
 from orchestrator.disk.places import expanded
 from orchestrator.errors import UsageError
@@ -114,16 +113,6 @@ def seconds(raw: object, _base: Path) -> float:
     if not 0 < number <= 86400:
         raise ValueError(f"must be a number of seconds, not {raw!r}")
     return number
-
-
-def limit(raw: object, _base: Path) -> int | None:
-    """Bytes, or bytes per second; 0 and `none` mean no limit."""
-    if isinstance(raw, str) and raw.strip().lower() in ("0", "none"):
-        return None
-    count = raw if isinstance(raw, int) and not isinstance(raw, bool) else parse_size(text(raw, _base))
-    if count < 0:
-        raise ValueError("must not be negative")
-    return count or None
 
 
 def policy(raw: object, base: Path) -> Policy:

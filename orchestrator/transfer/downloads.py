@@ -14,7 +14,7 @@ from orchestrator.system.tcp_info import TcpPath, paths_of
 from orchestrator.transfer.active import Slot
 from orchestrator.transfer.assign import Opened
 from orchestrator.transfer.couriers import Couriers, Errand
-from orchestrator.transfer.limits import Throttle, TransferLimits
+from orchestrator.transfer.limits import Throttle, TransferLimits, limit_at
 from orchestrator.transfer.pace.manners import Manners
 from orchestrator.transfer.pace.servers import Server
 from orchestrator.transfer.spans import Span
@@ -48,10 +48,8 @@ class Downloads:
         self._timeout = 5 if is_ours else 15
         self._rpc: Rpc | None = None
         self._couriers = couriers
-        self._couriers.pacer.rate = limits.max_speed
-        self._throttle = Throttle(limits.max_speed) if limits.max_speed else None
-        self._budget = limits.per_source
-        self._manners = Manners(limits.max_speed, is_polite=limits.is_polite, paths=self.paths)
+        self._limits = limits
+        self._turn_to(limit_at(limits.max_speed, time.time()))
         self.spans: dict[str, tuple[Slot, Span]] = {}
         self.carried: dict[Errand, tuple[Slot, Span]] = {}
 
@@ -101,6 +99,8 @@ class Downloads:
     def connect(self) -> None:
         """Reach the daemon; one of ours is started."""
         self._rpc = Rpc(self._connect(), timeout=self._timeout)
+        if self._limit and self.is_ours:
+            self._rpc.limit_all(self._limit)
 
     def reconnect(self, error: DaemonError) -> None:
         """The daemon is lost, and all its spans with it: start it again, or raise DaemonError when it is gone."""
@@ -187,7 +187,11 @@ class Downloads:
     def hold_speed(self, now: float, moved: int) -> None:
         """Keep to `most` connections, and hold `max_speed`: with the daemon's own limit where it is ours, else download
         by download. `moved` are all bytes that came so far."""
-        self._manners.look(now, moved, used=sum(span.width for _, span in self.all()), budget=self._budget)
+        limit = limit_at(self._limits.max_speed, time.time())
+        if limit != self._limit:
+            self._turn_to(limit)
+            self._tell_limit(limit or 0)
+        self._manners.look(now, moved, used=sum(span.width for _, span in self.all()), budget=self._limits.per_source)
         if self.most is not None:
             staying = [span for _, span in self.spans.values() if not span.is_leaving]
             staying.sort(key=lambda span: span.begun)
@@ -204,11 +208,24 @@ class Downloads:
             return
         # What couriers take, aria2 has to leave.
         told -= round(min(most / 2, sum(span.rate for _, span in self.carried.values())))
+        self._tell_limit(told)
+
+    def _turn_to(self, limit: int | None) -> None:
+        """Hold this limit from now on, None for none."""
+        self._limit = limit
+        self._couriers.pacer.rate = limit
+        self._throttle = Throttle(limit) if limit else None
+        self._manners = Manners(limit, is_polite=self._limits.is_polite, paths=self.paths)
+
+    def _tell_limit(self, rate: int) -> None:
+        """Tell a daemon that is known its limit, 0 for none."""
+        if self._rpc is None:
+            return
         if self.is_ours:
-            self.rpc.limit_all(told)
+            self._rpc.limit_all(rate)
         else:
-            limit = {"max-download-limit": str(max(1024, told // max(1, len(self.spans))))}
-            self.rpc.change_options((gid, limit) for gid in self.spans)
+            each = max(1024, rate // max(1, len(self.spans))) if rate else 0
+            self._rpc.change_options((gid, {"max-download-limit": str(each)}) for gid in self.spans)
 
     def end(self, deadline: float) -> None:
         """Stop all and keep what they have, as far as aria2 tells that until `deadline` (monotonic). Couriers are not

@@ -7,7 +7,10 @@ arrives is measured, and the limit that is told is raised until the two agree.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+
+from orchestrator.core.speeds import Speed, speed_at
 
 # Small files given to couriers for each connection of the budget: they start the next without waiting for our poll.
 _QUEUE_DEPTH = 4
@@ -19,6 +22,12 @@ programs open."""
 PER_SOURCE = 64
 """Connections to one source, for all files together, where the budget is not set."""
 _SOURCES = 4  # that a run may use so; one with more of them has connections enough
+
+
+def limit_at(speed: Speed, now: float) -> int | None:
+    """The limit that holds at `now`, in unix seconds, by the clock on the wall: with its time zone and summer time."""
+    local = time.localtime(now)
+    return speed_at(speed, 60 * local.tm_hour + local.tm_min)
 
 
 def usual(files: int) -> int:
@@ -33,15 +42,15 @@ _FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
     """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as the
-    sources may have; `jobs` the files under way; `max_speed` is bytes per second over all; `is_polite`: only what
-    others leave of the line. `downloads` is how many downloads the daemon runs at once, None for no fewer than the
-    budget.
+    sources may have; `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day;
+    `is_polite`: only what others leave of the line. `downloads` is how many downloads the daemon runs at once, None for
+    no fewer than the budget.
     """
 
     connections_per_mirror: int = 64
     budget: int | None = None
     jobs: int | None = None
-    max_speed: int | None = None
+    max_speed: Speed = None
     is_polite: bool = False
     downloads: int | None = None
 

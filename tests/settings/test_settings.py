@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.core.dialects import HUGGINGFACE, MODELSCOPE
 from orchestrator.core.sources import Source
+from orchestrator.core.speeds import SpeedPlan, SpeedSpan
 from orchestrator.core.trust import Policy
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.settings import Settings, default_mirrors, load
@@ -44,6 +45,8 @@ LAYERS = [
     ("connection_budget", ["GLM_ARIA_CONNECTION_BUDGET"], "transfer.connection_budget", 3, 3, 4, 4),
     ("jobs", ["GLM_ARIA_JOBS"], "transfer.jobs", 3, 3, 4, 4),
     ("max_speed", ["GLM_ARIA_MAX_SPEED"], "transfer.max_speed", "1K", 1024, "1KB", 1000),
+    ("max_speed", ["GLM_ARIA_MAX_SPEED"], "transfer.max_speed", "else=1K", SpeedPlan("else=1K", (), 1024),
+     "22:00-06:00=0,else=1KB", SpeedPlan("22:00-06:00=0,else=1KB", (SpeedSpan(1320, 360, None),), 1000)),
     ("polite", ["GLM_ARIA_POLITE"], "transfer.polite", "1", True, "0", False),
     ("rpc", ["GLM_ARIA_RPC"], "aria2.rpc", "http://127.0.0.1:1/x", "http://127.0.0.1:1/x", "http://h:2/x", "http://h:2/x"),
     ("rpc_secret_file", ["GLM_ARIA_RPC_SECRET_FILE"], "aria2.rpc_secret_file", "/a", Path("/a"), "/b", Path("/b")),

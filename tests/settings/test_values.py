@@ -28,7 +28,7 @@ NONSENSE = {
     "connections_per_mirror": ["0", "65", "-1", "1.5", "many", "1e3"],
     "connection_budget": ["0", "1025", "x"],
     "jobs": ["0", "x", "-4", "1,5"],
-    "max_speed": ["fast", "20 M B", "-1", "1..5M", "nan", "20Mbit"],
+    "max_speed": ["fast", "20 M B", "-1", "1..5M", "nan", "20Mbit", "08:00-18:00", "8-18=1M", "else=fast"],
     "polite": ["maybe", "2"],
     "rpc": ["127.0.0.1:6800", "ftp://a", "http://", "http://a:99999", "ws://a:6800/jsonrpc", "http://a/jsonrpc?token=x"],
     "rpc_secret_file": ["$GLM_ARIA_NOT_SET"],

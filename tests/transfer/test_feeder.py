@@ -122,6 +122,38 @@ def test_a_limit_holds_for_couriers(make_world: MakeWorld) -> None:
     assert time.monotonic() - begun > 1.5
 
 
+def test_a_limit_that_ends_during_the_transfer_holds_it_no_longer(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"big.safetensors": generate(16 * MIB, 1), "a.json": generate(MIB, 2)}
+    world = make_world(files)
+    limits: list[int | None] = [128 * 1024]
+    monkeypatch.setattr("orchestrator.transfer.downloads.limit_at", lambda _speed, _now: limits[-1])
+    transfer = world.transfer()
+    begin(transfer, world.jobs.values())
+    begun = time.monotonic()
+    while not any(isinstance(one, Moved) and one.connections for one in world.step(transfer)):
+        pass
+    limits.append(None)
+    world.check(world.end(transfer))
+    assert time.monotonic() - begun < 60, "at the first limit it takes two minutes"
+
+
+def test_a_limit_that_begins_during_the_transfer_holds(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world({"big.safetensors": generate(24 * MIB, 1)})
+    world.hub.faces["cdn"].shape = Shape(total_rate=6 * MIB)
+    limits: list[int | None] = [None]
+    monkeypatch.setattr("orchestrator.transfer.downloads.limit_at", lambda _speed, _now: limits[-1])
+    transfer = world.transfer()
+    begin(transfer, world.jobs.values())
+    while not any(isinstance(one, Moved) and one.connections for one in world.step(transfer)):
+        pass
+    limits.append(3 * MIB)
+    begun = time.monotonic()
+    world.check(world.end(transfer))
+    assert time.monotonic() - begun > 5, "without a limit it takes four seconds"
+
+
 def test_stop_ends_couriers(make_world: MakeWorld) -> None:
     """Also those to whom nothing comes."""
     world = make_world({"a.json": generate(MIB, 1)})

@@ -4,11 +4,14 @@ limit is met by a plant that brings less than it is told, and kept by one that c
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.transfer.limits import Budget, Throttle, TransferLimits, usual
+from orchestrator.core.speeds import SpeedPlan, SpeedSpan
+from orchestrator.transfer.limits import Budget, Throttle, TransferLimits, limit_at, usual
 
 LIMIT = 20_000_000
 LIMITS = st.builds(
@@ -91,3 +94,21 @@ def test_not_sooner_than_aria2_has_seen_what_it_brings() -> None:
     assert throttle.next(5.0, 0) is not None
     assert throttle.next(9.9, 5 * LIMIT) is None
     assert throttle.next(10.1, 5 * LIMIT) is not None
+
+
+@pytest.mark.parametrize(
+    ("epoch", "minute"),
+    [(1774745999, 119), (1774746000, 180), (1792886399, 119), (1792886400, 120), (1792889999, 179), (1792890000, 120)],
+)
+def test_a_time_of_the_day_is_that_of_the_clock_on_the_wall(
+    epoch: int, minute: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Berlin the clock goes from 02:00 to 03:00 on 2026-03-29, and from 03:00 back to 02:00 on 2026-10-25."""
+    every = SpeedPlan("", tuple(SpeedSpan(at, at + 1, at + 1) for at in range(240)))
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert limit_at(every, epoch) == minute + 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
