@@ -1,4 +1,4 @@
-"""The JSON documents of `--json`: envelope, outcome, encoder, and the schema of types.
+"""The JSON documents of `--json`: envelope, outcome, encoder, decoder, and the schema of types.
 
 The data of a document is a frozen dataclass of plain values: text, numbers, tuples, mappings and further dataclasses.
 Each room makes those of what it reports. The names of the fields are the keys, in the order of the class; a union of
@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple, Self, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from orchestrator.core.text import redacted
 from orchestrator.core.trust import Level, Trust
@@ -22,7 +22,10 @@ from orchestrator.events import Notice
 
 SCHEMA = "glm-aria/1"
 Json = dict[str, Any]
+T = TypeVar("T")
 Status = Literal["success", "partial", "error", "interrupted"]
+_LARGEST = 2**53
+"""Beyond lie NaN and the infinities, what no clock and no disk has, and what JSON cannot say exactly."""
 
 
 class Form(NamedTuple):
@@ -219,3 +222,39 @@ def _schema_of_class(kind: Any) -> Json:
         return {"enum": [item.value for item in kind]}
     names = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
     return {"type": names[kind]}
+
+
+# -- back
+
+
+def decode(kind: type[T], value: object) -> T:
+    """A dataclass of plain values from its JSON; keys that it does not know are passed over. Raises ValueError."""
+    return cast(T, _decoded(kind, value, kind.__name__))
+
+
+def _decoded(kind: Any, value: object, where: str) -> object:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _decoded(arguments[0], value, where)
+    if origin in (Union, types.UnionType):
+        (only,) = (one for one in arguments if one is not type(None))
+        return None if value is None else _decoded(only, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} is no list")
+        return tuple(_decoded(arguments[0], one, where) for one in value)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is no object")
+        hints = get_type_hints(cast(type, kind), include_extras=True)
+        missing = [field.name for field in dataclasses.fields(kind) if field.name not in value]
+        if missing:
+            raise ValueError(f"{where} lacks {', '.join(missing)}")
+        return cast(type, kind)(**{name: _decoded(hint, value[name], name) for name, hint in hints.items()})
+    if issubclass(kind, StrEnum):
+        return kind(str(value))
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise ValueError(f"{where} is no {kind.__name__}")
+    if kind in (int, float) and not -_LARGEST <= cast(float, value) <= _LARGEST:
+        raise ValueError(f"{where} is out of all bounds")
+    return float(cast(float, value)) if kind is float else value

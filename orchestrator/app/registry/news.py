@@ -11,6 +11,7 @@ from contextlib import suppress
 from orchestrator.core.dialects import main_branches
 from orchestrator.core.exponential import backoff
 from orchestrator.core.refs import Ref
+from orchestrator.documents import decode
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.events import Emit, Notice
 from orchestrator.lists.request import Item
@@ -21,7 +22,6 @@ from orchestrator.net.session import Net
 from orchestrator.registry.audit import Deed
 from orchestrator.registry.document import TrailEntry
 from orchestrator.registry.names import is_range
-from orchestrator.registry.reading import read
 from orchestrator.registry.versions import Version
 from orchestrator.system.threads import start
 
@@ -156,6 +156,6 @@ def _version(text: str) -> Version | None:
 
 def _entry(data: str) -> TrailEntry:
     try:
-        return read(TrailEntry, json.loads(data))
+        return decode(TrailEntry, json.loads(data))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"an event that is none: {error}") from error

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from orchestrator.app.compose import known_state, logins_of, proxies_of, state_of
 from orchestrator.app.registry.own_server import with_own_registry
 from orchestrator.core.text import printable
+from orchestrator.documents import decode
 from orchestrator.errors import (
     ConflictError,
     GateError,
@@ -44,7 +45,6 @@ from orchestrator.registry.document import (
     TrailEntry,
     UploadDocument,
 )
-from orchestrator.registry.reading import read
 from orchestrator.registry.uploads import UploadState
 from orchestrator.settings import Settings
 from orchestrator.signatures.bundle import MEDIA_TYPE
@@ -205,7 +205,7 @@ class RegistryServices:
         if answer.status not in (200, 201):
             raise _refusal(answer, base)
         try:
-            return read(kind, answer.json)
+            return decode(kind, answer.json)
         except ValueError as error:
             raise ProtocolError(f"{base} does not answer as a registry does: {error}", source=base) from error
 

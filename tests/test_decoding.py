@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.documents import decode
 from orchestrator.registry.document import TrailEntry, VersionEntry
-from orchestrator.registry.reading import read
 
 ENTRY = {"number": 1, "at": 0, "who": "", "deed": "move", "model": "a/b", "name": "p"}
 ENTRY |= {"before": "", "after": "", "version": ""}
@@ -20,7 +20,7 @@ ENTRY |= {"before": "", "after": "", "version": ""}
 def test_a_number_is_one_that_can_be_shown_or_is_refused(number: float) -> None:
     for value in (number, json.loads(json.dumps(number))):
         try:
-            at = read(TrailEntry, {**ENTRY, "at": value}).at
+            at = decode(TrailEntry, {**ENTRY, "at": value}).at
         except ValueError:
             continue
         assert time.gmtime(at)
@@ -30,6 +30,6 @@ def test_a_number_is_one_that_can_be_shown_or_is_refused(number: float) -> None:
 @pytest.mark.parametrize(("key", "value"), [("size", 10**30), ("size", True), ("size", 1.0), ("at", "1"), ("at", None)])
 def test_what_has_another_shape_is_refused(key: str, value: object) -> None:
     entry = {"version": "1.0.0", "digest": "x", "size": 1, "who": "", "at": 1, "more": "is passed over"}
-    assert read(VersionEntry, entry).at == 1
+    assert decode(VersionEntry, entry).at == 1
     with pytest.raises(ValueError, match=key):
-        read(VersionEntry, {**entry, key: value})
+        decode(VersionEntry, {**entry, key: value})
