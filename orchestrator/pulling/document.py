@@ -111,6 +111,35 @@ class FileToPull:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderToPull:
+    """A folder of a model with all that is below it; `.` is the model. Bytes are those of its distinct files."""
+
+    path: str
+    files: Count
+    bytes_total: Count
+    bytes_to_fetch: Count
+
+    @classmethod
+    def all_of(cls, files: Sequence[FileToPull]) -> tuple[Self, ...]:
+        """The folders of these files in the order of their paths, the model last."""
+        below: dict[str, list[FileToPull]] = {"": []}
+        for item in files:
+            folder = item.path
+            while folder:
+                folder = folder.rpartition("/")[0]
+                below.setdefault(folder, []).append(item)
+        return tuple(
+            cls._of(path, below[path]) for path in (*sorted(filter(None, below), key=lambda path: path.split("/")), "")
+        )
+
+    @classmethod
+    def _of(cls, path: str, files: Sequence[FileToPull]) -> Self:
+        distinct = {item.digest: item for item in files}.values()
+        fetched = sum(item.size for item in distinct if item.action is Action.FETCH)
+        return cls(path or ".", len(files), sum(item.size for item in distinct), fetched)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelToPull:
     """A model that would be pulled; one that could not be planned has no files. `version` and `signed_by` are those of
     `PulledModel`."""
@@ -121,6 +150,7 @@ class ModelToPull:
     version: str | None = None
     signed_by: str | None = None
     files: tuple[FileToPull, ...] = ()
+    folders: tuple[FolderToPull, ...] = ()
     bytes_total: Count = 0
     bytes_to_fetch: Count = 0
     bytes_present: Count = 0
@@ -130,15 +160,17 @@ class ModelToPull:
     def of(cls, plan: ModelPlan) -> Self:
         """The entry of a model's plan."""
         model = plan.model
+        files = tuple(
+            FileToPull(item.file.path, item.file.size, str(item.file.digest), item.action) for item in plan.files
+        )
         return cls(
             ref=str(model.ref),
             commit=model.commit,
             trust=TrustEntry.of(model.trust),
             version=model.version,
             signed_by=model.signed_by,
-            files=tuple(
-                FileToPull(item.file.path, item.file.size, str(item.file.digest), item.action) for item in plan.files
-            ),
+            files=files,
+            folders=FolderToPull.all_of(files),
             bytes_total=plan.bytes_of(*Action),
             bytes_to_fetch=plan.bytes_of(Action.FETCH),
             bytes_present=plan.bytes_of(*_HERE),

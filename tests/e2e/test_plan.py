@@ -39,6 +39,22 @@ def test_the_plan_is_a_table_of_files(machine: Machine, make_hub: MakeHub, repo:
     assert "in 3 file(s)" in out
 
 
+def test_the_plan_by_folder(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
+    hub = make_hub(repo)
+    out = machine.run("plan", "--root", hub.url, "org/m", "--by-folder").ended(0).out
+    rows = [line.split() for line in out.splitlines() if line.startswith("  ")]
+    assert [(row[-1], row[-2]) for row in rows[1:]] == [("sub", "1"), ("sub/deep", "1"), (".", "3")]
+    assert "model.safetensors" not in out
+    machine.pull("org/m", "config.json").ended(0)
+    folders = machine.plan("org/m").ended(0).document["data"]["models"][0]["folders"]
+    total = sum(map(len, FILES.values()))
+    assert folders == [
+        {"path": "sub", "files": 1, "bytes_total": 300, "bytes_to_fetch": 300},
+        {"path": "sub/deep", "files": 1, "bytes_total": 300, "bytes_to_fetch": 300},
+        {"path": ".", "files": 3, "bytes_total": total, "bytes_to_fetch": total - len(FILES["config.json"])},
+    ]
+
+
 def test_plan_of_a_missing_one(machine: Machine, make_hub: MakeHub, repo: Repo) -> None:
     make_hub(repo)
     assert len(machine.plan("org/m", "org/missing").ended(3).document["data"]["models"]) == 2

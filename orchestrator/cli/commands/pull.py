@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -87,6 +88,7 @@ class PlanOptions:
 
     wanted: WantedOptions
     aria2_input: Annotated[str | None, ARIA2_INPUT]
+    by_folder: Annotated[bool, output("--by-folder", help="Show folders with all that is below them, not each file.")]
     output: Output
 
 
@@ -167,9 +169,10 @@ def plan(options: PlanOptions) -> int:
     Examples:
       glm-aria plan zai-org/AutoGLM-Phone-9B
       glm-aria plan org/name --json
+      glm-aria plan org/name --by-folder
       glm-aria plan org/name --aria2-input jobs.txt
     """
-    return _plan(options.wanted, options.aria2_input, options.output)
+    return _plan(options.wanted, options.aria2_input, options.output, by_folder=options.by_folder)
 
 
 def _pull(options: PullOptions) -> int:
@@ -260,7 +263,7 @@ def _sha256_alone() -> UsageError:
     return UsageError("--sha256 needs the https:// address of a single file, and works only with pull")
 
 
-def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
+def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output, *, by_folder: bool = False) -> int:
     settings = shared.settings(wanted)
     run = Run.watching(shown, settings)
     request = _request(wanted, _items(wanted), settings)
@@ -274,7 +277,7 @@ def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output) -> int:
 
     outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
     report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))
-    return finish(run, "plan", report, print_plan, outcome)
+    return finish(run, "plan", report, partial(print_plan, by_folder=by_folder), outcome)
 
 
 def _say_understood(wanted: WantedOptions, run: Run) -> None:
