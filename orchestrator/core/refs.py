@@ -4,8 +4,8 @@ Grammar (the user's page is docs/reference.md):
 
     [hf://|ms://][datasets/|spaces/]org/name[@revision]
     oci://host[:port]/[more/]org/name[:tag|@sha256:digest]
-    reg://team/model[@version|range|alias|sha256:digest]
-    mlflow://name[@alias|version]
+    reg://team/model[@version|range|alias|sha256:digest], or [:version|…]
+    mlflow://name[@alias|version], or [:alias|…]
 """
 
 from __future__ import annotations

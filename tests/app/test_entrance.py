@@ -87,3 +87,22 @@ def test_a_token_is_needed_at_all_addresses_where_others_reach_one(
     addresses = [ListenAddress(host, 1) for host in hosts]
     assert Entrance("", auth=auth).needs_token(addresses, told.append) is needed
     assert len(told) == warned
+
+
+@pytest.mark.parametrize(
+    ("listen", "scheme", "names", "near"),
+    [
+        ("127.0.0.1", "http", (), "http://127.0.0.1:8090/p"),
+        ("0.0.0.0", "http", (), "http://127.0.0.1:8090/p"),
+        ("::", "http", ("registry.lab",), "http://[::1]:8090/p"),
+        ("192.0.2.7", "http", ("registry.lab",), "http://192.0.2.7:8090/p"),
+        ("0.0.0.0", "https", ("registry.lab", "other.lab"), "https://registry.lab:8090/p"),
+        ("127.0.0.1", "https", ("localhost",), "https://localhost:8090/p"),
+    ],
+)
+def test_programs_here_find_a_server_by_the_name_in_its_certificate_or_on_loopback(
+    listen: str, scheme: str, names: tuple[str, ...], near: str
+) -> None:
+    certificate = Path("cert.pem") if scheme == "https" else None
+    entrance = Entrance("", "/p", None, certificate, certificate)
+    assert entrance.near(ListenAddress(listen, 8090, scheme), names) == near
