@@ -69,8 +69,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServe
 
 
 def script_of(text: str) -> str:
-    """One shell script: each block in turn, and after each command a look at its exit code."""
-    lines = []
+    """One shell script: each block in turn, and after each command a look at its exit code. Its jobs end with it."""
+    lines = ["trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
     for block in FENCE.finditer(text):
         language, _, rest = block["info"].partition(" ")
         if language == "console":
