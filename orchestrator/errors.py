@@ -6,8 +6,14 @@ is the only place where an error becomes an exit code.
 
     GlmAriaError                    70  a bug, when raised bare
     +-- UsageError                   2  the command line is wrong
+    |   +-- RepoNameError            2  no repo can have that name
     +-- IntegrityError              65  no source had the right bytes
     +-- NotFoundError               66  repo, revision or file does not exist (or is hidden from us)
+    |   +-- RepoAbsentError         66  the repo
+    |   +-- RevisionAbsentError     66  the revision
+    |   +-- FileAbsentError         66  the file
+    |   +-- NotCachedError          66  it is not in the cache, and no server may be asked
+    |       +-- IncompleteError     66  a part of it is
     +-- SourcesDownError            69  every source is down or unreachable
     |   +-- ProxyError              69  the proxy on the way is down, or reaches nobody
     |       +-- ProxyRefusedError   69  it refuses: a login, or the site
@@ -17,6 +23,8 @@ is the only place where an error becomes an exit code.
     +-- TemporaryError              75  worth running again later
     +-- ProtocolError               76  a server answered something that the protocol does not allow
     +-- NotAllowedError             77  gated, private, bad or missing token
+    |   +-- GatedError              77  its licence was not accepted
+    |   +-- TokenAbsentError        77  the user has no token
     +-- ConfigError                 78  a setting is wrong
     +-- NoSpaceError                79  the disk is full, or would be
     +-- UnsafeError                 80  a name, digest or policy that must not be followed
@@ -74,6 +82,10 @@ class UsageError(GlmAriaError):
     exit_code = 2
 
 
+class RepoNameError(UsageError):
+    """No repo can have that name; nobody was asked."""
+
+
 class IntegrityError(GlmAriaError):
     """No source had bytes with the expected digest; nothing wrong was placed."""
 
@@ -87,6 +99,26 @@ class NotFoundError(GlmAriaError):
 
     code = "not-found"
     exit_code = 66
+
+
+class RepoAbsentError(NotFoundError):
+    """There is no such repo, or it is hidden from this user."""
+
+
+class RevisionAbsentError(NotFoundError):
+    """The repo has no such branch, tag or commit."""
+
+
+class FileAbsentError(NotFoundError):
+    """The repo has no file of that name at this commit."""
+
+
+class NotCachedError(NotFoundError):
+    """It is not in the cache, and no server may be asked."""
+
+
+class IncompleteError(NotCachedError):
+    """Some files of it are not in the cache, and no server may be asked."""
 
 
 class SourcesDownError(GlmAriaError):
@@ -161,6 +193,14 @@ class NotAllowedError(GlmAriaError):
 
     code = "not-allowed"
     exit_code = 77
+
+
+class GatedError(NotAllowedError):
+    """The repo wants its licence accepted first."""
+
+
+class TokenAbsentError(NotAllowedError):
+    """A token is asked for, and the user has none."""
 
 
 class ConfigError(GlmAriaError):

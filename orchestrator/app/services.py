@@ -37,7 +37,7 @@ from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.stats import SourceStats, Stats
 from orchestrator.pulling import pull as flow
-from orchestrator.pulling.report import ModelReport, PullReport
+from orchestrator.pulling.report import PullReport
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
@@ -83,9 +83,11 @@ class Services:
 
     # -- models --------------------------------------------------------------------------------------------------------
 
-    def pull(self, request: PullRequest, emit: Emit, *, hook: Hook | None = None) -> PullReport:
-        """Pull; the hook runs at each flip."""
-        with stoppable() as stop:
+    def pull(
+        self, request: PullRequest, emit: Emit, *, hook: Hook | None = None, given: Stop | None = None
+    ) -> PullReport:
+        """Pull; the hook runs at each flip. With a `given` Stop no signal is taken."""
+        with stoppable(given) as stop:
             return self._pull(request, stop, emit, hook)
 
     def _pull(self, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
@@ -104,9 +106,9 @@ class Services:
         with moving(self.settings, found.cache, stop, emit) as mover:
             return flow.pull(request, found.sites, found.sources, found.cache, mover, stop=stop, emit=emit)
 
-    def plan(self, request: PullRequest, emit: Emit) -> tuple[Plan, tuple[ModelReport, ...]]:
-        """Plan; writes nothing, not even folders."""
-        with stoppable() as stop, self._open(stop, create=False) as (cache, _, sites, _):
+    def plan(self, request: PullRequest, emit: Emit, *, given: Stop | None = None) -> flow.Planned:
+        """Plan; writes nothing, not even folders. `given` as for `pull`."""
+        with stoppable(given) as stop, self._open(stop, create=False) as (cache, _, sites, _):
             return flow.plan(request, sites, cache, stop=stop, emit=emit)
 
     def write_aria2_input(self, plan: Plan, path: Path) -> None:

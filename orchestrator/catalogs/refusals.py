@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from orchestrator.core.refs import RepoId
 from orchestrator.core.sources import Source
-from orchestrator.errors import GlmAriaError, NotAllowedError, NotFoundError, ProtocolError
+from orchestrator.errors import (
+    FileAbsentError,
+    GatedError,
+    GlmAriaError,
+    NotAllowedError,
+    ProtocolError,
+    RepoAbsentError,
+    RevisionAbsentError,
+)
 from orchestrator.net import hints
 from orchestrator.net.answers import Answer
 
@@ -27,14 +35,14 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
         return NotAllowedError(f"{site} does not accept the token", hint=login, source=site)
     if code == "GatedRepo":
         hint = hints.licence(source.url, name, had_token=had_token)
-        return NotAllowedError(f"{name} is gated: {site} wants its licence accepted first", hint=hint, source=site)
+        return GatedError(f"{name} is gated: {site} wants its licence accepted first", hint=hint, source=site)
     if code == "RevisionNotFound":
-        return NotFoundError(f"{name} has no revision {revision!r} at {site}", source=site)
+        return RevisionAbsentError(f"{name} has no revision {revision!r} at {site}", source=site)
     if code == "EntryNotFound":
-        return NotFoundError(f"{name}@{revision} has no such file or folder at {site}", source=site)
+        return FileAbsentError(f"{name}@{revision} has no such file or folder at {site}", source=site)
     if code == "RepoNotFound" or answer.status in (401, 404):
         private = "the account of your token may not see it" if had_token else f"it may be private: {login}"
-        return NotFoundError(
+        return RepoAbsentError(
             f"{name} was not found at {site}", hint=f"check the spelling of org/name; {private}", source=site
         )
     if answer.status == 403:

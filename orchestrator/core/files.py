@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -164,15 +164,19 @@ class RepoTree:
         Globs are those of huggingface_hub: `fnmatch` on the whole path, `*` also crosses `/`, and a pattern that ends
         with `/` means everything below.
         """
-        wanted = tuple(_folder_glob(pattern) for pattern in include) or ("*",)
-        unwanted = tuple(_folder_glob(pattern) for pattern in exclude)
-        chosen = tuple(
-            file
-            for file in self.files
-            if any(fnmatchcase(file.path, glob) for glob in wanted)
-            and not any(fnmatchcase(file.path, glob) for glob in unwanted)
-        )
-        return RepoTree(self.commit, chosen, self.left_out)
+        is_wanted = selector(include, exclude)
+        return RepoTree(self.commit, tuple(file for file in self.files if is_wanted(file.path)), self.left_out)
+
+
+def selector(include: tuple[str, ...], exclude: tuple[str, ...]) -> Callable[[str], bool]:
+    """The choice of `RepoTree.select`, for a path."""
+    wanted = tuple(_folder_glob(pattern) for pattern in include) or ("*",)
+    unwanted = tuple(_folder_glob(pattern) for pattern in exclude)
+
+    def is_wanted(path: str) -> bool:
+        return any(fnmatchcase(path, glob) for glob in wanted) and not any(fnmatchcase(path, glob) for glob in unwanted)
+
+    return is_wanted
 
 
 def literal(path: str) -> str:

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from orchestrator.core.dialects import DEFAULT, OWN, Dialect, dialects
 from orchestrator.core.registries import Site, is_sha256, parse_repository
-from orchestrator.errors import UsageError
+from orchestrator.errors import RepoNameError, UsageError
 
 # The Hub's own rule for a repo id part: word characters, '-' and '.', at most 96 characters, no '--' or '..', no
 # '-' or '.' at either end (huggingface_hub `validate_repo_id`). It becomes a folder name, so it is held here too.
@@ -58,7 +58,7 @@ class RepoId:
     def __post_init__(self) -> None:
         parts = self.name.split("/")
         if len(parts) > 2 or not all(_NAME_PART.fullmatch(part) for part in parts) or self.name.endswith(".git"):
-            raise UsageError(
+            raise RepoNameError(
                 f"{self.name!r} is not a repo name",
                 hint="write it as org/name, for example zai-org/AutoGLM-Phone-9B",
             )

@@ -61,6 +61,7 @@ class PullRequest:
     what a lock file says of each model. `is_closed`: another node of the fleet has just made that lock, and says
     whether its repos need a token; nobody is asked again. `for_others`: others will believe what is found here, so a
     repo of which nobody says that it is open counts as closed. `signatory` must have signed each model.
+    `may_be_none`: globs that choose nothing are no error.
     """
 
     items: tuple[Item, ...]
@@ -75,3 +76,4 @@ class PullRequest:
     for_others: bool = False
     portable: bool = False
     signatory: Signatory | None = None
+    may_be_none: bool = False

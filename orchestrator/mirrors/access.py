@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orchestrator.core.sources import Source
+from orchestrator.errors import GatedError, NotAllowedError
 from orchestrator.net import hints
 from orchestrator.oci.login import command
 
@@ -12,3 +15,8 @@ def access(source: Source, repo_path: str, *, had_token: bool) -> str:
     if source.kind.names_site:
         return command(source.netloc)
     return hints.licence(source.url, repo_path, had_token=had_token)
+
+
+def denied(headers: Mapping[str, str]) -> type[NotAllowedError]:
+    """The kind of a refusal: a Hub says when it is for want of an accepted licence."""
+    return GatedError if headers.get("X-Error-Code") == "GatedRepo" else NotAllowedError

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.sources import Origin, Source
 from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.mirrors.access import access
+from orchestrator.mirrors.access import access, denied
 from orchestrator.net.addresses import MAX_REDIRECTS, next_hop, place, redact
 from orchestrator.net.answers import Answer
 from orchestrator.net.failures import blaming
@@ -122,7 +122,7 @@ def _check_status(answer: Answer, source: Source, origin: Origin, *, had_token: 
     if row.error is NotFoundError:
         raise NotFoundError(f"{source.name} does not have {origin.path!r} of {repo}")
     if row.error is NotAllowedError:
-        raise NotAllowedError(
+        raise denied(answer.headers)(
             f"{source.name} denies access to {origin.path!r} of {repo}",
             hint=access(source, repo, had_token=had_token),
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from orchestrator.core.sources import Origin, RangeAnswer, Source
-from orchestrator.errors import IntegrityError, NotAllowedError, NotFoundError, ProtocolError
-from orchestrator.mirrors.access import access
+from orchestrator.errors import IntegrityError, NotFoundError, ProtocolError
+from orchestrator.mirrors.access import access, denied
 from orchestrator.net import shapes
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
@@ -62,7 +62,7 @@ def _check(stream: Stream, source: Source, origin: Origin, start: int, end: int,
     where = f"{origin.path!r} of {origin.repo.url_path}"
     if stream.status in (401, 403):
         hint = access(source, origin.repo.url_path, had_token=had_token)
-        raise NotAllowedError(f"{source.name} denies access to {where}", hint=hint)
+        raise denied(stream.headers)(f"{source.name} denies access to {where}", hint=hint)
     if stream.status in (404, 410):
         raise NotFoundError(f"{source.name} does not have {where}")
     if stream.status != 206:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.sources import Body, Source
 from orchestrator.errors import GlmAriaError, IntegrityError, NotAllowedError, ProtocolError
-from orchestrator.mirrors.access import access
+from orchestrator.mirrors.access import access, denied
 from orchestrator.net.answers import Stream
 from orchestrator.net.failures import blaming
 from orchestrator.net.session import Net
@@ -42,7 +42,7 @@ def open_body(net: Net, source: Source, url: str, wanted: FileRange) -> tuple[Bo
         stream = net.stream(url, byte_range=byte_range, home=source.url)
         try:
             if stream.status not in (200, 206):
-                raise _refused(stream.status, source, wanted, had_token=net.credentials.may_send(url))
+                raise _refused(stream, source, wanted, had_token=net.credentials.may_send(url))
             start, end = _span_of(stream, source, wanted)
         except BaseException:
             stream.close()
@@ -81,10 +81,11 @@ def _span_of(stream: Stream, source: Source, wanted: FileRange) -> tuple[int, in
     return start, end
 
 
-def _refused(status: int, source: Source, wanted: FileRange, *, had_token: bool) -> GlmAriaError:
-    kind = meaning(status).error
-    hint = access(source, wanted.repo, had_token=had_token) if kind is NotAllowedError else None
-    return kind(f"{source.name} answered HTTP {status} for {wanted.path!r} of {wanted.repo}", hint=hint)
+def _refused(stream: Stream, source: Source, wanted: FileRange, *, had_token: bool) -> GlmAriaError:
+    kind, hint = meaning(stream.status).error, None
+    if kind is NotAllowedError:
+        kind, hint = denied(stream.headers), access(source, wanted.repo, had_token=had_token)
+    return kind(f"{source.name} answered HTTP {stream.status} for {wanted.path!r} of {wanted.repo}", hint=hint)
 
 
 def _wrong_size(source: Source, wanted: FileRange, what: str) -> IntegrityError:

@@ -7,6 +7,7 @@ import functools
 import threading
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TypeAlias
 
 from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.claims import Use
@@ -17,7 +18,7 @@ from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Action, Found, Have, Plan, ResolvedModel, merge, plan_model
 from orchestrator.core.refs import as_word
 from orchestrator.depot.mover import Mover
-from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError
+from orchestrator.errors import GlmAriaError, IncompleteError, Interrupted
 from orchestrator.events import Emit, FileProgress, Notice, Phase
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.sources import Sources
@@ -30,6 +31,7 @@ from orchestrator.system import threads
 from orchestrator.system.signals import Stop
 from orchestrator.system.threads import Step, at_once
 
+Planned: TypeAlias = tuple[Plan, tuple[ModelReport, ...]]
 _RESOLVERS = 8
 _OF_A_TRANSFER = (
     "orchestrator.pulling.delivery",
@@ -69,9 +71,7 @@ def pull(
     return PullReport(tuple(run.report(cache.blobs) for run in runs), stop.signal_number if stop.is_set() else None)
 
 
-def plan(
-    request: PullRequest, sites: Sites, cache: Cache, *, stop: Stop, emit: Emit
-) -> tuple[Plan, tuple[ModelReport, ...]]:
+def plan(request: PullRequest, sites: Sites, cache: Cache, *, stop: Stop, emit: Emit) -> Planned:
     """The plan of a `pull`, and the models that cannot be pulled. Changes nothing."""
     runs = [ModelRun(item, emit, force=request.force) for item in request.items]
     _resolve_all(runs, request, sites, cache.records, stop=stop)
@@ -171,7 +171,7 @@ def _survey(run: ModelRun, request: PullRequest, blobs: HfCache, use: Use, refs:
     run.plan = plan_model(model, found, run.item.priority)
     run.missing = {item.file.digest for item in run.plan.files if item.action is Action.FETCH}
     if request.offline and run.missing:
-        raise NotFoundError(
+        raise IncompleteError(
             f"{len(run.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
             hint=f"run it once with a network: glm-aria pull {as_word(model.ref)}",
         )

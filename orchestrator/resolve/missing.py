@@ -10,7 +10,7 @@ from itertools import islice
 from orchestrator.core.files import RepoTree
 from orchestrator.core.refs import as_word
 from orchestrator.core.text import printable
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import FileAbsentError, NotFoundError
 from orchestrator.lists.quantizations import models_in, quantized
 from orchestrator.lists.request import Item
 from orchestrator.lists.variants import not_of_variant, variants_in
@@ -41,7 +41,7 @@ def _refuse_no_file(item: Item, paths: Set[str]) -> None:
             hint = f"did you mean {close[0]!r}?" if close else f"see its files with: glm-aria plan {as_word(item.ref)}"
             if "/" not in path:
                 hint = f"for a model of that name: hf://{path}; {hint}"
-            raise NotFoundError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
+            raise FileAbsentError(f"{item.ref} holds no file {path!r}; nothing was fetched", hint=hint, file=path)
 
 
 def _refuse_no_quantization(item: Item, paths: Sequence[str]) -> None:

@@ -12,9 +12,8 @@ from orchestrator.core.files import RepoTree
 from orchestrator.core.plan import ResolvedModel, refuse_pickles
 from orchestrator.core.refs import Ref, as_word, commit_hint
 from orchestrator.core.trust import Level, Seen, Trust
-from orchestrator.errors import CannotCreateError, NotFoundError, TrustError
+from orchestrator.errors import CannotCreateError, NotCachedError, NotFoundError, TrustError
 from orchestrator.events import ModelPhase, Phase
-from orchestrator.lists.request import Item
 from orchestrator.resolve import policies
 from orchestrator.resolve.locked import from_lock
 from orchestrator.resolve.missing import refuse_missing
@@ -37,8 +36,8 @@ def ask(question: Question) -> ResolvedModel | Callable[[], ResolvedModel]:
         return _checked(question, from_lock(question, item.locked))
     answer = _from_records(question) if question.request.offline else policies.ask(question)
     if isinstance(answer, Listing):
-        return _checked(question, _model(item, answer))
-    return lambda: _checked(question, _model(item, answer()))
+        return _checked(question, _model(question, answer))
+    return lambda: _checked(question, _model(question, answer()))
 
 
 def resolve(question: Question) -> ResolvedModel:
@@ -57,11 +56,11 @@ def _checked(question: Question, model: ResolvedModel) -> ResolvedModel:
     return model
 
 
-def _model(item: Item, listing: Listing) -> ResolvedModel:
-    record = listing.record
+def _model(question: Question, listing: Listing) -> ResolvedModel:
+    item, record = question.item, listing.record
     refuse_missing(item, record.tree)
     wanted = item.select(record.tree)
-    if not wanted.files and record.tree.files:
+    if not wanted.files and record.tree.files and not question.request.may_be_none:
         raise NotFoundError(
             f"no file of {item.ref} is wanted: your selection matches none of its {len(record.tree.files)} files",
             hint=f"see its files with: glm-aria plan {as_word(item.ref)}",
@@ -110,9 +109,9 @@ def _answers(record: Record, ref: Ref, is_about: Callable[[str], bool]) -> bool:
     return is_of_kind and record.tree.has_plain(ref.catalog.plain_digest)
 
 
-def never_seen(ref: Ref) -> NotFoundError:
+def never_seen(ref: Ref) -> NotCachedError:
     """The error about a ref that nobody asked for before, where no server may be asked."""
-    return NotFoundError(
+    return NotCachedError(
         f"{ref} was never pulled into this cache, and --offline asks no server",
         hint=commit_hint(ref.revision) or f"run it once with a network: glm-aria pull {as_word(ref)}",
     )

@@ -18,9 +18,12 @@ _LONGEST = 4096
 def token(layers: Layers, hf_home: Path) -> tuple[Secret | None, str]:
     """The token and its origin.
 
-    A token file that was named wins and must exist; then HF_TOKEN, HUGGING_FACE_HUB_TOKEN, then $HF_TOKEN_PATH or
-    $HF_HOME/token if there is one. HF_HUB_DISABLE_IMPLICIT_TOKEN leaves only the named file.
+    What a caller from Python gives comes first. A token file that was named wins over the rest and must exist; then
+    HF_TOKEN, HUGGING_FACE_HUB_TOKEN, then $HF_TOKEN_PATH or $HF_HOME/token if there is one.
+    HF_HUB_DISABLE_IMPLICIT_TOKEN leaves only the named file.
     """
+    if said := layers.flags.get("token"):
+        return _checked(str(said), "the token that was given"), "the caller"
     for given in layers.find("token_file"):
         file = given.read(values.path)
         found = _from_file(file, read_named)

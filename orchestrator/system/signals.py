@@ -45,8 +45,14 @@ class Stop(threading.Event):
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[Stop]:
-    """A Stop that SIGINT and SIGTERM set. The second signal finds the old handler and ends the process."""
+def stoppable(given: Stop | None = None) -> Iterator[Stop]:
+    """A Stop that SIGINT and SIGTERM set. The second signal finds the old handler and ends the process.
+
+    `given` is that of a caller who keeps the signals.
+    """
+    if given is not None:
+        yield given
+        return
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

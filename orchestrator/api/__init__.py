@@ -1,0 +1,1 @@
+"""Functions for programs of others: as huggingface_hub has them, and pull and plan with their reports."""
