@@ -112,7 +112,7 @@ def test_an_alias_moves_for_who_names_what_it_stands_for(client: Calling, house:
     late = move(client, house, alias="stable", wanted="1.1.0", expected=two)
     for lost in (again, late):
         assert (lost.code, lost.details) == ("ABORTED", [one])
-        assert one in lost.said
+        assert "something else" in lost.said
     assert move(client, house, alias="stable", wanted="^1", expected=one).value.version == "1.1.0"
     assert house.call("reader", "GET", f"/{MODEL}/aliases/stable").tag == f'"{two}"'
     event = house.call("reader", "GET", f"/{MODEL}/events").value["events"][-1]
