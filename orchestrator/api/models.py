@@ -48,6 +48,7 @@ class SelectOptions(TypedDict, total=False):
     include: Sequence[str]
     exclude: Sequence[str]
     local_dir: str | os.PathLike[str] | None
+    variant: str
     force: bool
     safe_only: bool
     allow_rollback: bool
@@ -142,6 +143,7 @@ def _request(refs: Sequence[str], asked: CallOptions) -> tuple[Settings, PullReq
         tuple(asked.get("include", ())),
         tuple(asked.get("exclude", ())),
         None if folder is None else os.fspath(folder),
+        variant=asked.get("variant", ""),
     )
     request = request_for(items(refs, (), chosen), settings, force=asked.get("force", False))
     return settings, replace(
