@@ -214,7 +214,7 @@ class HubCall:
         repo = RepoId(RepoType(repo_type or known[0]), repo_id)
         # huggingface_hub 2.4 has a text that knows its commit: ResolvedRevision.
         said = getattr(revision, "resolved", None) or revision
-        folder = None if local_dir is None else Path(local_dir).expanduser().resolve()
+        folder = None if local_dir is None else _absolute(local_dir)
         return cls(Ref(repo, str(said)) if said else Ref(repo), settings, stop or Stop(), folder)
 
     @property
@@ -300,7 +300,7 @@ def _settings(
         )
     said: dict[str, object] = {"token": token}
     if cache_dir is not None:
-        said["cache_dir"] = Path(cache_dir).expanduser().resolve()
+        said["cache_dir"] = _absolute(cache_dir)
     if endpoint is not None:
         said["root"] = endpoint
     if max_workers is not None:
@@ -308,6 +308,10 @@ def _settings(
     settings = settings_for(cast("SettingOptions", said))
     is_usual = settings.origins["etag_timeout"] == "default"  # a variable wins over the call, as in huggingface_hub
     return replace(settings, etag_timeout=etag_timeout) if is_usual else settings
+
+
+def _absolute(place: str | Path) -> Path:
+    return Path(os.path.realpath(Path(place).expanduser()))
 
 
 def _refuse_offline(settings: Settings, local_files_only: bool) -> None:

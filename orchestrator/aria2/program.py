@@ -83,7 +83,7 @@ def find_aria2c() -> Path:
 
 def is_packaged(path: Path) -> bool:
     """True for the program of the Python package, also where a link leads to it."""
-    return path.resolve().parts[-len(_IN_PACKAGE.parts) :] == _IN_PACKAGE.parts
+    return Path(os.path.realpath(path)).parts[-len(_IN_PACKAGE.parts) :] == _IN_PACKAGE.parts
 
 
 def install_command() -> str:
@@ -114,7 +114,7 @@ def _packaged(scripts: list[Path]) -> Iterator[Path]:
     # A folder of that name beside a script is no package.
     found = [Path(spec.origin).with_name("bin") / "aria2c"] if spec and spec.origin else []
     for script in scripts:
-        found += script.resolve().parent.parent.glob(f"lib*/python*/site-packages/{_IN_PACKAGE}")
+        found += Path(os.path.realpath(script)).parent.parent.glob(f"lib*/python*/site-packages/{_IN_PACKAGE}")
     return (path for path in found if path.is_file() and os.access(path, os.X_OK))
 
 

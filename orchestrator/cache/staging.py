@@ -205,5 +205,7 @@ class Staging:
             elif suffix == "owner":
                 if is_orphaned(path):
                     yield path
+            elif suffix == "meta4" and processes.age(path) <= processes.FOREIGN_AGE:
+                continue  # by which another run finds out, at this moment, whether its aria2c writes here
             elif suffix and stem not in names and f"{stem}.owner" not in names:
                 yield path

@@ -150,10 +150,11 @@ def _take(comparators: tuple[_Comparator, ...], version: Version) -> bool:
 
 def _alternative(text: str) -> tuple[_Comparator, ...]:
     """The comparators of what stands between two `||`, without those that take everything."""
+    comparators: list[_Comparator] = []
     if (found := _HYPHEN.fullmatch(text)) is not None:
         groups = found.groups()
-        return (*_from(groups[0], groups[1:6]), *_up_to(groups[6], groups[7:12]))
-    comparators: list[_Comparator] = []
+        comparators += (*_from(groups[0], groups[1:6]), *_up_to(groups[6], groups[7:12]))
+        text = ""
     at = 0
     while at < len(text):
         if (found := _COMPARATOR.match(text, at)) is None:

@@ -47,9 +47,9 @@ from orchestrator.transfer.supply import ASKERS, Supplier
 
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
-_FIRST_SECONDS = 1.0  # in which the first bytes of a connection are likely to come
+_FIRST_SECONDS = 1.0
+"""Seconds in which the first bytes of a connection are likely to come."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.1
-_STIRRED_POLL = 0.05  # in company sources have more dozens of times a second, and each poll costs 2 ms of a core
 
 
 class Feeder:
@@ -142,7 +142,7 @@ class Feeder:
         """Look soon what the sources may be asked for now: a reach has grown, say. For any thread, at any time."""
         if not self._is_stirred:
             self._is_stirred = True
-            if not 0 < self._due - time.monotonic() <= _STIRRED_POLL:
+            if not 0 < self._due - time.monotonic() <= _SHORTEST_POLL:
                 self._wake()
 
     def forgive(self) -> None:
@@ -179,7 +179,7 @@ class Feeder:
         seconds: infinite when nothing is under way. Raises DaemonError when the daemon is lost."""
         if self._is_stirred:
             self._is_stirred = False
-            self._due = min(self._due, self._polled + _STIRRED_POLL)
+            self._hasten()
         if time.monotonic() < self._due:
             return self._due
         with self._reconnecting():

@@ -155,14 +155,17 @@ def test_litter_is_what_serves_nobody(staging: Staging) -> None:
         (staging.folder / name).write_bytes(b"x")
     (staging.folder / f"{three}.owner").write_text(f"{os.uname().nodename}\n4194305\n1\n")
     (staging.folder / f"{TWO.hex}.owner").write_text("")
-    for name in (old, f"{TWO.hex}.owner"):
+    asks, asked = (f"{digit * 40}.meta4" for digit in "45")  # what another run has its aria2c write here
+    for name in (asks, asked):
+        (staging.folder / name).write_bytes(b"x")
+    for name in (old, f"{TWO.hex}.owner", asked):
         os.utime(staging.folder / name, (1, 1))
-    litter = {f"{TWO.hex}.owner", dead, old, f"{three}.owner"}
+    litter = {f"{TWO.hex}.owner", dead, old, f"{three}.owner", asked}
     assert {path.name for path in staging.litter()} == litter
-    assert staging.sweep() == 4
+    assert staging.sweep() == 5
     # Without its owner, what lay beside a part that is not there is litter, too.
     assert staging.sweep() == 2
-    assert {path.name for path in staging.folder.iterdir()} == {ONE.hex, f"{ONE.hex}.aria2", mine, new}
+    assert {path.name for path in staging.folder.iterdir()} == {ONE.hex, f"{ONE.hex}.aria2", mine, new, asks}
     assert staging.sweep() == 0
 
 

@@ -52,7 +52,7 @@ RESOLVED = ResolvedDocument(EVIL, EVIL, (EVIL,), EVIL, EVIL, EVIL)
         (_print_check, CheckDocument(EVIL, EVIL, EVIL, True, ())),
         (_print_check, CheckDocument(EVIL, EVIL, EVIL, True, (CheckResult(EVIL, Verdict.PASSED, EVIL),))),
         (
-            _print_diff,
+            lambda found: _print_diff(RESOLVED, RESOLVED, found),
             DiffDocument(EVIL, EVIL, EVIL, (FileDelta(EVIL, 1, 2),), (KeyDelta(EVIL, EVIL, EVIL),), 0, 0),
         ),
         (

@@ -52,7 +52,7 @@ def test_only_the_curves_of_the_format_are_keys(key: Private) -> None:
         keys.public_key(public(key), "k")
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
+@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"-----BEGIN EC KEY-----\nAAAA\n-----END EC KEY-----\n"])
 def test_what_is_no_key_is_told(body: bytes) -> None:
     with pytest.raises(ConfigError, match="k holds no public key"):
         keys.public_key(body, "k")
@@ -63,7 +63,7 @@ def test_what_is_no_key_is_told(body: bytes) -> None:
 def test_the_wrong_half_is_told() -> None:
     with pytest.raises(ConfigError, match="a private key"):
         keys.public_key(private(KEY), "k")
-    with pytest.raises(ConfigError, match="no private key"):
+    with pytest.raises(ConfigError, match="a public key"):
         keys.private_key(public(KEY), "k")
 
 
