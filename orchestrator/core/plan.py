@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.core.files import Digest, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
-from orchestrator.core.sources import Origin, site_of
+from orchestrator.core.sources import Origin, origin_at
 from orchestrator.core.trust import Trust
 from orchestrator.errors import UnsafeError
 
@@ -50,9 +50,7 @@ class ResolvedModel:
 
     def origin(self, file: RepoFile) -> Origin:
         """The place of a file in its catalog."""
-        at = self.pinned or self.ref
-        site = site_of(at)
-        return Origin(at.repo, self.commit, file.path, at.catalog, site=site, digest=file.digest if site else None)
+        return origin_at(self.pinned or self.ref, self.commit, file)
 
 
 class Have(StrEnum):

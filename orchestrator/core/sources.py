@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from orchestrator.core.addresses import parse_address
 from orchestrator.core.dialects import DEFAULT, Dialect, mirror_kinds
-from orchestrator.core.files import Digest
+from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.errors import UsageError
 
@@ -141,6 +141,12 @@ def site_of(ref: Ref) -> Source | None:
     if ref.site is None:
         return None
     return Source(str(ref.site), ref.site.url, ref.catalog)
+
+
+def origin_at(ref: Ref, commit: str, file: RepoFile) -> Origin:
+    """The place of a file of a commit in the catalog that lists it, by the ref where its bytes lie."""
+    site = site_of(ref)
+    return Origin(ref.repo, commit, file.path, ref.catalog, site=site, digest=file.digest if site else None)
 
 
 def source_of(node: str) -> str:

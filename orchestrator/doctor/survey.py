@@ -13,7 +13,7 @@ from orchestrator.catalogs.matching import Match, repos_elsewhere
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, RepoFile, RepoTree
 from orchestrator.core.refs import Ref
-from orchestrator.core.sources import Origin, Source
+from orchestrator.core.sources import Source, origin_at
 from orchestrator.depot.other_catalogs import look
 from orchestrator.doctor.facts import Freshness, SourceFacts
 from orchestrator.errors import GlmAriaError, NotFoundError, ProtocolError, SourcesDownError, TemporaryError
@@ -27,7 +27,7 @@ from orchestrator.system.threads import Step, at_once
 @dataclass(frozen=True, slots=True)
 class Survey:
     """The result of a survey. `reference` is the source to whose listing the others were compared: the root, unless it
-    is down. `total` are the bytes of the model."""
+    is down, or for a model of a registry that one. `total` are the bytes of the model."""
 
     rows: tuple[SourceFacts, ...]
     ref: Ref | None = None
@@ -39,9 +39,10 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """The model that sources are probed with."""
+    """The model that sources are probed with; its files lie where the ref `at` says."""
 
     ref: Ref
+    at: Ref
     tree: RepoTree
     reference: Source
     is_restricted: bool
@@ -67,16 +68,15 @@ def survey(
     patience: float = 8.0,
     must_answer: bool = True,
 ) -> Survey:
-    """Probe the root and every mirror, with a file of `ref` where one is given, and remember what was measured.
+    """Probe the root and every mirror, with a file of `ref` where one is given, and remember what was measured. The
+    registry that has it is probed, too, and is the only one that hears of a model of a registry.
 
     A source that has not answered `patience` seconds after the others began is reported as too slow. Raises what the
     catalogs say of `ref` when none can list it, and with `must_answer` SourcesDownError when no source answers at all.
     """
-    catalogs = probed_catalogs(ref, sites)
-    model = _model(ref, catalogs, sites, records) if ref else None
-    steps = [
-        Step(catalog.source.name, partial(_facts, catalog, model, sites, sources.hasty, bounds)) for catalog in catalogs
-    ]
+    model = _model(ref, probed_catalogs(ref, sites), sites, records) if ref else None
+    catalogs = probed_catalogs(model.at if model else None, sites)
+    steps = [Step(catalog.source.name, partial(_facts, catalog, model, sites, sources, bounds)) for catalog in catalogs]
     at_once(steps, patience, name="survey")
     rows = [
         step.result() if step.is_done else _late(catalog.source, patience)
@@ -121,7 +121,9 @@ def _model(ref: Ref, catalogs: Sequence[Catalog], sites: Sites, records: Records
         except (SourcesDownError, TemporaryError) as error:
             first = first or error
         else:
-            return _Model(ref, tree, catalog.source, revision.is_restricted)
+            at = revision.pinned or ref
+            reference = sites.of(at).source if revision.pinned else catalog.source
+            return _Model(ref, at, tree, reference, revision.is_restricted)
     raise first or NotFoundError(f"no catalog lists {ref}")
 
 
@@ -130,21 +132,22 @@ def _late(source: Source, patience: float) -> SourceFacts:
     return SourceFacts(source, Probe(source, error=error))
 
 
-def _facts(catalog: Catalog, model: _Model | None, sites: Sites, net: Net, bounds: Bounds) -> SourceFacts:
-    source = catalog.source
+def _facts(catalog: Catalog, model: _Model | None, sites: Sites, sources: Sources, bounds: Bounds) -> SourceFacts:
+    # On the hasty net even for the root; the token still goes only where it may.
+    source, net = catalog.source, sources.hasty
     state, match, target = Freshness.UNKNOWN, None, None
     error: GlmAriaError | None = None
     proxy = _proxy_of(source, net)
     if model is not None:
         try:
             state, match, target = _compare(catalog, model, sites)
+            net = sources.hasty_for(source, target.origin) if target else net
         except NotFoundError:
             state = Freshness.ABSENT
         except GlmAriaError as found:
             error = found
     if error is not None and isinstance(error, SourcesDownError | TemporaryError):
         return SourceFacts(source, Probe(source, error=error), proxy=proxy)
-    # On the hasty net even for the root; the token still goes only where it may.
     result = probe(net, source, target, bounds, is_restricted=bool(model and model.is_restricted))
     held = len(match.origins) if match else None
     wanted = held + len(match.differences) if match and held is not None else None
@@ -160,10 +163,10 @@ def _proxy_of(source: Source, net: Net) -> str | None:
 
 def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[Freshness, Match | None, SampleFile | None]:
     """The state of the model at the source, and the place of the file to sample."""
-    source, ref, file = catalog.source, model.ref, model.file
+    source, ref, file = catalog.source, model.at, model.file
     if source == model.reference:
         return Freshness.FRESH if source == sites.of(ref).source else Freshness.UNKNOWN, None, _same(model)
-    if not sites.may_hear(source, ref.catalog, is_restricted=model.is_restricted):
+    if ref.site is not None or not sites.may_hear(source, ref.catalog, is_restricted=model.is_restricted):
         return Freshness.UNKNOWN, None, None  # its name is nobody else's business
     if source.kind is ref.catalog:
         is_same = catalog.revision(ref).commit == model.tree.commit
@@ -182,10 +185,9 @@ def _compare(catalog: Catalog, model: _Model, sites: Sites) -> tuple[Freshness, 
 
 
 def _same(model: _Model) -> SampleFile | None:
-    file, ref = model.file, model.ref
-    if file is None:
+    if (file := model.file) is None:
         return None
-    return SampleFile(Origin(ref.repo, model.tree.commit, file.path, ref.catalog), file.size, file.digest)
+    return SampleFile(origin_at(model.at, model.tree.commit, file), file.size, file.digest)
 
 
 def _found(match: Match, files: Sequence[RepoFile], preferred: RepoFile | None) -> SampleFile | None:

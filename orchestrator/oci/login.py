@@ -97,6 +97,12 @@ def scope(repository: Repository, actions: tuple[str, ...]) -> str:
     return f"repository:{repository.name}:{','.join(actions)}"
 
 
+def repositories(scopes: Scopes) -> tuple[str, ...]:
+    """The names of the repositories in scopes."""
+    parts = (one.split(":") for one in scopes)
+    return tuple(part[1] for part in parts if part[0] == "repository")
+
+
 def token_url(challenge: Challenge, registry: str, scopes: Scopes) -> str:
     """The address that issues a token for these scopes, and for nothing else.
 

@@ -30,6 +30,7 @@ from orchestrator.oci.login import (
     for_registry,
     login_at,
     parse_challenges,
+    repositories,
     scope,
     token_url,
 )
@@ -41,6 +42,9 @@ _LONGEST_LIFE = 3600.0
 
 Issue = Callable[[Scopes], str]
 """Makes a bearer for scopes, for who issues the registry's tokens itself."""
+Vouch = Callable[[Repository], None]
+"""Calls `Registries.introduce` if the repository is one for which a server issues tokens. Raises what asking the server
+does, and NotAllowedError where the user may not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Registries:
         self._lock = threading.Lock()
         self._issues: dict[str, Issue] = {}
         self._introduced: dict[str, Login] = {}
+        self._vouching: dict[str, Vouch] = {}
         self._passes: dict[tuple[str, Scopes], _Pass] = {}
 
     def ask(self, registry: str, scopes: Scopes, ask: Callable[[Net], Answer]) -> Answer:
@@ -112,6 +117,10 @@ class Registries:
         """Log in so at a registry that a server named whose login this is: at its own token service, `realm`, alone."""
         self._introduced[place(registry)] = replace(login, realm=realm, is_for_realm=True)
 
+    def consult(self, issuer: str, vouch: Vouch) -> None:
+        """Have `vouch` say which registries are those of the server at `issuer`, when one wants tokens of it."""
+        self._vouching[place(issuer)] = vouch
+
     def forget(self, repository: Repository) -> None:
         """Find out again what the registry demands of who reads the repository."""
         with self._lock:
@@ -150,13 +159,23 @@ class Registries:
         if challenge.scheme == "basic":
             admitted = _Pass(self.net.carrying(for_registry(login, registry)), begun + _LONGEST_LIFE, has_login=True)
         else:
-            token, life = self._token(token_url(challenge, registry, scopes), login, registry)
+            url = token_url(challenge, registry, scopes)
+            login = login or self._vouched(url, registry, scopes)
+            token, life = self._token(url, login, registry)
             bearer = Credentials(token, frozenset({place(registry)}))
             # A token is renewed while it still has a quarter of its life.
             admitted = _Pass(self.net.carrying(bearer), begun + 0.75 * life, has_login=login is not None)
         with self._lock:
             self._passes[(registry, scopes)] = admitted
         return admitted.net
+
+    def _vouched(self, url: str, registry: str, scopes: Scopes) -> Login | None:
+        """The login at the server that is to issue a token, if it says that this registry is its own. Any other could
+        name it, and use the token that it is shown at the right one."""
+        if (vouch := self._vouching.get(place(url))) is not None:
+            for name in repositories(scopes):
+                vouch(Repository(registry, name))
+        return self._introduced.get(place(registry))
 
     def _token(self, url: str, login: Login | None, registry: str) -> tuple[str, float]:
         """A token of a registry's service, and the seconds that it lives."""

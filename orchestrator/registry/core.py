@@ -73,6 +73,7 @@ class Registry:
         gates: Sequence[AliasGate] = (),
     ) -> None:
         self._storage = storage
+        self.repository = storage.url
         self._uploads = uploads
         self._keeper = keeper
         self._trail = trail

@@ -97,11 +97,13 @@ class ResolvedDocument:
 
 @dataclass(frozen=True, slots=True)
 class RightsDocument:
-    """All that the caller may do with a model, whether there is one or not; `who` is empty without a token."""
+    """All that the caller may do with a model, whether there is one or not; `who` is empty without a token.
+    `repository` has its files; None for who may not read it."""
 
     name: str
     who: str
     rights: tuple[str, ...]
+    repository: str | None
 
 
 @dataclass(frozen=True, slots=True)

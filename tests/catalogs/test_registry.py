@@ -79,6 +79,38 @@ def test_the_login_at_a_server_of_models_goes_to_no_registry_that_it_names(chall
         assert registries.login(registry.url) is None
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_registry_that_a_lock_names_gets_a_token_if_the_server_of_models_says_that_it_is_its_own(
+    *, is_own: bool
+) -> None:
+    def blobs(request: Seen) -> Answered:
+        if request.authorization == "Bearer of-the-service":
+            return Answered(200, BODY, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+        return Answered(401, b"", {"WWW-Authenticate": f'Bearer realm="{models.url}/registry/token",service="s"'})
+
+    def server_of_models(request: Seen) -> Answered:
+        if request.path == "/registry/token":
+            return Answered(200 if request.authorization else 401, b'{"token": "of-the-service"}')
+        own = registry.url if is_own else "https://r.example"
+        told = {"name": "team/model", "rights": ["read"], "repository": f"{own}/team/model"}
+        return Answered(200, json.dumps(told).encode())
+
+    registry, models = SmallServer(blobs), SmallServer(server_of_models)
+    with registry, models, Net(sleep=lambda _: None) as net:
+        registries = Registries(net, lambda: {models.host: Login("token", CANARY)})
+        source = Source("registry", models.url, REGISTRY)
+        RegistryCatalog(source, net, registries, lambda _: pytest.fail("nothing is to be followed"))
+        pinned = parse_ref(f"oci://{registry.host}/team/model@{sha256(BODY)}")
+        assert pinned.site is not None
+        catalog = OciCatalog(Source("oci", pinned.site.url, OCI), registries)
+        if is_own:
+            assert catalog.revision(pinned).is_restricted
+        else:
+            with pytest.raises(NotAllowedError):
+                catalog.revision(pinned)
+        assert heard(registry) == ({None, "Bearer of-the-service"} if is_own else {None})
+
+
 @pytest.mark.parametrize("digest", [0, "sha256:x", "\x1b[2J"])
 def test_what_is_no_answer_is_an_error_of_ours(digest: object) -> None:
     answer = json.dumps({"digest": digest, "repository": "https://r.example/team/model"}).encode()

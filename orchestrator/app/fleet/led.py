@@ -237,11 +237,15 @@ def led(
 
 
 def rests_of(sources: Sources) -> Mapping[str, float]:
-    """The kinds of sites whose root wants to be left alone, each with the seconds that are left of that. Where a mirror
-    stands in, that is no matter of the fleet."""
+    """The kinds of sites whose root wants to be left alone, each with the seconds that are left of that: of registries,
+    the longest. Where a mirror stands in, that is no matter of the fleet."""
     alone = Counter(source.kind for source in sources.ordered)
-    left = {kind: sources.patient.busy.left(root.url) for kind, root in sources.roots.items() if alone[kind] <= 1}
-    return {kind.name: seconds for kind, seconds in left.items() if seconds}
+    sites = (root for kind, root in sources.roots.items() if alone[kind] <= 1 and not kind.has_no_files)
+    left: dict[str, float] = {}
+    for site in (*sites, *tuple(sources.met.values())):
+        seconds = sources.patient.busy.left(site.url)
+        left[site.kind.name] = max(seconds, left.get(site.kind.name, 0.0))
+    return {kind: seconds for kind, seconds in left.items() if seconds}
 
 
 def _host_on(own: HostedScheduler, linger: Linger, stop: Stop) -> None:

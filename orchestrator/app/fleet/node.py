@@ -149,7 +149,8 @@ class _Tasks:
         sweep(cache.staging)
         for model in report.models:
             if model.error is not None and not stop.is_set():
-                self._emit(Notice("task-failed", f"{model.ref} failed here: {model.error.message}"))
+                then = f" ({model.error.hint})" if model.error.hint else ""
+                self._emit(Notice("task-failed", f"{model.ref} failed here: {model.error.message}{then}"))
         return report
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import queue
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.app.compose import mover_of
@@ -15,6 +15,7 @@ from orchestrator.app.fleet.led import LedNode, TaskProgress, led
 from orchestrator.app.fleet.orders import KEY, LOCK, another_key, confirmed, name_of, repos_of
 from orchestrator.app.opening import OpenCall
 from orchestrator.app.peers.openness import keep_word
+from orchestrator.catalogs.sites import Sites
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError
 from orchestrator.events import Emit, Event, Notice, SourceRates
@@ -50,15 +51,15 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
         mover = replace(mover_of(settings), company=node.company)
         try:
             is_led = node.is_led(_CONNECT)
-            agreement = _Agreement(request, opened, node, mover, stop, emit)
-            task = agreement.reach() if is_led else None
+            agreement = _Agreement(request, opened, node, mover, stop, emit) if is_led else None
+            task = agreement.reach() if agreement else None
             if stop.is_set():
                 raise Interrupted(stop.signal_number)
         except Interrupted as error:
             return PullReport(tuple(_failed(request, error)), stop.signal_number)
         except GlmAriaError as error:
             return PullReport(tuple(_failed(request, error)), None)
-        if task is None:
+        if agreement is None or task is None:
             if is_led:
                 emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
             return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
@@ -80,7 +81,8 @@ def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, st
 
 
 class _Agreement:
-    """The way to the lock file that all processes of a task have. `sent` is what came from each source for it."""
+    """The way to the lock file that all processes of a task have. `sent` is what came from each source for it. Making
+    one raises what `meanings` does."""
 
     def __init__(  # noqa: PLR0917 - what a lock is made of, and with whom
         self, request: PullRequest, opened: OpenCall, node: LedNode, mover: Mover, stop: Stop, emit: Emit
@@ -93,7 +95,8 @@ class _Agreement:
         self._emit = emit
         self.sent: Mapping[str, int] = {}
         name = ", ".join(str(item.ref) for item in request.items[:3])
-        self._asked = Submission(key_of(request, os.environ, time.time()), name, node=node.name)
+        key = key_of(request, os.environ, time.time(), meanings(request, opened.sites))
+        self._asked = Submission(key, name, node=node.name)
 
     def reach(self) -> TaskLock | None:
         """The task, once somebody has made its lock, however long that takes; None when no scheduler answers any more,
@@ -163,8 +166,17 @@ class _Agreement:
         return None
 
 
-def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
-    """The key of a task: the same for processes of one job that pull the same."""
+def meanings(request: PullRequest, sites: Sites) -> tuple[str, ...]:
+    """The present commits of the names at sites that report each move, so that a pull after a move is another task.
+
+    Raises what `Catalog.revision` does.
+    """
+    moving = (item.ref for item in request.items if item.ref.catalog.tells_moves and item.locked is None)
+    return tuple(sites.of(ref).revision(ref).commit for ref in moving)
+
+
+def key_of(request: PullRequest, environ: Mapping[str, str], now: float, meant: Sequence[str] = ()) -> str:
+    """The key of a task: the same for processes of one job that pull the same, and to which names mean the same."""
     job = next((f"{name}={environ[name]}" for name in _JOBS if environ.get(name)), str(int(now) // _BUCKET))
     words = [
         (
@@ -177,7 +189,8 @@ def key_of(request: PullRequest, environ: Mapping[str, str], now: float) -> str:
         )
         for item in request.items
     ]
-    return hashlib.sha256(repr((job, words, request.policy, request.safe_only)).encode()).hexdigest()[:KEY]
+    told = (job, words, request.policy, request.safe_only, *meant)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:KEY]
 
 
 def _cancelled(report: PullReport, task: str) -> PullReport:

@@ -135,7 +135,8 @@ class Calls:
     def rights(self, asked: RegistryCall) -> GivenDocument:
         """The rights of who asks."""
         may = tuple(right for right in Right if asked.who.may(right, asked.model))
-        return GivenDocument(RightsDocument(asked.model.name, asked.who.name, may))
+        repository = self._registry.repository(asked.model) if Right.READ in may else None
+        return GivenDocument(RightsDocument(asked.model.name, asked.who.name, may, repository))
 
     def publish(self, asked: RegistryCall) -> GivenDocument:
         """Publish a version."""

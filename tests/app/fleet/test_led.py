@@ -7,12 +7,19 @@ from typing import Any, cast
 
 import pytest
 
-from orchestrator.app.fleet.led import Fuse, LedNode, Linger
+from orchestrator.app.fleet.led import Fuse, LedNode, Linger, rests_of
 from orchestrator.app.fleet.orders import OrderBook
+from orchestrator.core.refs import parse_ref
+from orchestrator.core.sources import site_of
+from orchestrator.core.trust import Trust
 from orchestrator.errors import Interrupted
 from orchestrator.events import ignore
+from orchestrator.lists.lockfile import Lock, LockedFile, LockedModel, render_lock
+from orchestrator.net.session import Net
+from orchestrator.swarm.control.scheduling.listing import TaskListing
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.system.signals import Stop
+from tests import plain
 
 KEYS = FleetKeys((b"k" * 32,))
 
@@ -73,3 +80,19 @@ def test_only_an_error_of_what_a_run_waits_for_stops_it() -> None:
     assert stop.is_set()
     with pytest.raises(RuntimeError, match="a bug"):
         fuse.check()
+
+
+def test_a_registry_that_is_asked_too_much_is_left_alone_for_its_blobs() -> None:
+    digest = "ab" * 32
+    pinned = parse_ref(f"oci://r.example/team/model@sha256:{digest}")
+    files = (LockedFile.of_lfs("a.bin", 9, digest),)
+    locked = LockedModel(parse_ref("reg://team/model@prod"), digest[:40], Trust("single", "x"), files, pinned=pinned)
+    (host,) = set(TaskListing.of("t", render_lock(Lock((locked,)))).hosts.values())
+    site = site_of(pinned)
+    assert site is not None
+    with Net() as net:
+        sources = plain.sources(plain.ROOT, net=net)
+        sources.met[site.name] = site
+        assert rests_of(sources) == {}
+        net.busy.note(f"{site.url}/team/model/blobs/x", 5)
+        assert list(rests_of(sources)) == [host]

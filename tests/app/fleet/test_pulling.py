@@ -1,8 +1,12 @@
 """The task that processes of one job have in common."""
 
-from orchestrator.app.fleet.pulling import key_of
+from orchestrator.app.fleet.pulling import key_of, meanings
+from orchestrator.core.dialects import REGISTRY
 from orchestrator.core.refs import parse_ref
+from orchestrator.core.sources import Source
 from orchestrator.lists.request import Item, PullRequest
+from tests import plain
+from tests.plain import PlainCatalog
 
 JOB = {"SLURM_JOB_ID": "7"}
 
@@ -24,3 +28,12 @@ def test_without_a_job_it_is_the_same_for_some_minutes() -> None:
 def test_who_pulls_something_else_has_another_task() -> None:
     keys = {key_of(one, JOB, 0.0) for one in (request(), request("org/name@v1"), request("org/name", "*.json"))}
     assert len(keys) == 3
+
+
+def test_a_name_that_has_moved_is_another_task() -> None:
+    asked = request("reg://team/model@prod")
+    catalog = PlainCatalog(Source("registry", "http://registry", REGISTRY), {"prod": plain.ONE})
+    assert meanings(asked, plain.sites(catalog)) == (plain.ONE,)
+    assert key_of(asked, JOB, 0.0, (plain.ONE,)) != key_of(asked, JOB, 0.0, (plain.TWO,))
+    # A branch of the Hub is looked at once for all machines.
+    assert meanings(request("org/name"), plain.sites(catalog)) == ()

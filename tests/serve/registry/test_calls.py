@@ -294,6 +294,8 @@ def test_a_login_that_the_server_does_not_know_is_not_kept(house: RegistryHouse,
 
 
 def test_everybody_is_told_what_they_may_do(house: RegistryHouse) -> None:
+    place = f"{house.below.url}/{MODEL}"
     for who, rights in (("reader", ["read"]), ("publisher", ["read", "fetch", "publish"]), ("", [])):
         found = house.call(who, "GET", f"/{MODEL}/rights")
-        assert (found.status, found.value) == (200, {"name": MODEL, "who": who, "rights": rights})
+        told = {"name": MODEL, "who": who, "rights": rights, "repository": place if rights else None}
+        assert (found.status, found.value) == (200, told)

@@ -102,6 +102,42 @@ def test_each_name_that_was_pulled_is_found_offline_verified_and_kept(house: Reg
         assert (Path(found) == snapshot) is (name != "prod")
 
 
+def test_a_model_that_is_here_is_mended_measured_and_described(house: RegistryHouse, reader: Machine) -> None:
+    given = env(house, "reader")
+    digest = house.publish("boss", "team/kept", "1.0.0", OLD)
+    reader.run("pull", "reg://team/kept@1.0.0", env=given).ended(0)
+    commit = digest.partition(":")[2][:40]
+    blob = (reader.snapshot("model/team/kept", commit) / "model.safetensors").resolve()
+    for hurt in (blob.read_bytes()[:MIB] + bytes(MIB) + blob.read_bytes()[2 * MIB :], b"nothing of it"):
+        blob.chmod(0o644)
+        blob.write_bytes(hurt)
+        reader.run("verify", "team/kept", env=given).ended(65)
+        # The record of the pull names the registry. The server says that it is its own, and gives the token for it.
+        reader.run("verify", "team/kept", "--repair", env=given).ended(0)
+        assert blob.read_bytes() == OLD["model.safetensors"]
+    usual = ("--root", house.hub.url, "--no-mirrors", "--json")
+    place = f"oci://{house.below.host}"
+    probed = reader.run("mirrors", "probe", "reg://team/kept@^1", *usual, env=given).ended(0).document["data"]
+    assert (probed["commit"], probed["reference"], probed["file"]) == (commit, place, "model.safetensors")
+    examined = reader.run("doctor", "reg://team/kept@^1", *usual, env=given).document["data"]
+    for found in (probed, examined):
+        (row,) = [source for source in found["sources"] if source["name"] == place]
+        assert (row["commit"], row["error"], row["ranges"]) == ("fresh", None, True)
+        assert row.get("rate_one", 0) or row["rates"]
+    assert not [seen for seen in house.hub.log.requests() if "kept" in seen.path]
+    reader.run("export", "reg://team/kept@1.0.0", "--metalink", "kept.meta4", env=given).ended(77)
+    reader.run("export", "reg://team/kept@1.0.0", "--metalink", "kept.meta4", "--closed", env=given).ended(0)
+    described = (reader.work / "kept.meta4").read_text()
+    assert house.below.host not in described
+    reader.run("cache", "pin", "reg://team/kept@1.0.0").ended(0)
+    assert "team/kept" in reader.run("cache", "ls").ended(0).out
+    reader.run("cache", "rm", "reg://team/kept@1.0.0", "--yes").ended(80)
+    reader.run("cache", "unpin", "reg://team/kept@1.0.0").ended(0)
+    reader.run("cache", "rm", "reg://team/kept@1.0.0", "--yes").ended(0)
+    for path in reader.files():
+        assert house.tokens["reader"].encode() not in path.read_bytes()
+
+
 def test_who_runs_the_server_needs_no_login_there(house: RegistryHouse, tmp_path: Path) -> None:
     house.publish("boss", "team/own", "1.2.3", OLD)
     url, (name, port) = house.server.url, house.server.url.rpartition("//")[2].split(":")

@@ -40,9 +40,10 @@ class TaskListing:
         sizes: dict[Digest, int] = {}
         hosts: dict[Digest, str] = {}
         for model in parse_lock(lock, "the lock file of the task").models:
+            at = model.pinned or model.ref
             for file in model.tree().files:
                 sizes.setdefault(file.digest, file.size)
-                hosts.setdefault(file.digest, model.ref.catalog.name)
+                hosts.setdefault(file.digest, at.catalog.name)
         bundles, large = bundles_of(task, sizes.items())
         small = [digest for bundle in bundles for digest in bundle.digests]
         firsts = tuple(accumulate((len(bundle.digests) for bundle in bundles), initial=0))
