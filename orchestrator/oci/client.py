@@ -199,10 +199,10 @@ class Client:
             raise self._refusal(answer, "an upload")
         return replace(self._continued(answer, upload.url), done=end)
 
-    def finish(self, upload: Upload, digest: Digest) -> None:
-        """End an upload: the registry checks that what it has is this blob."""
+    def finish(self, upload: Upload, digest: Digest, body: bytes = b"") -> None:
+        """End an upload, of which `body` may be all: the registry checks that what it has is this blob."""
         url = f"{upload.url}{'&' if '?' in upload.url else '?'}{urlencode({'digest': str(digest)})}"
-        answer = self._ask(self._push, "PUT", url, headers=_BINARY, body=b"", attempts=1)
+        answer = self._ask(self._push, "PUT", url, headers=_BINARY, body=body, attempts=1)
         if answer.status != 201:
             raise self._refusal(answer, str(digest))
 

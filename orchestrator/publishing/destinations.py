@@ -149,8 +149,8 @@ class ModelServer(Protocol):
     def send(self, model: str, digest: str, start: int, chunk: bytes) -> int:
         """Send a chunk of a blob that begins at byte `start`; returns the bytes that are there then."""
 
-    def end_upload(self, model: str, digest: str) -> None:
-        """End an upload."""
+    def end_upload(self, model: str, digest: str, data: bytes = b"") -> None:
+        """End an upload; `data` is the whole of a blob of which nothing was sent before."""
 
 
 class ModelDestination:
@@ -217,6 +217,9 @@ class _ServerUploads:
 
     def open(self, digest: Digest) -> Upload:
         return Upload("", self._server.upload(self._model, str(digest)).done)
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        self._server.end_upload(self._model, str(digest), data)
 
     def send(self, digest: Digest, upload: Upload, chunk: bytes) -> Upload:
         return Upload("", self._server.send(self._model, str(digest), upload.done, chunk))

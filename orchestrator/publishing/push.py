@@ -3,7 +3,7 @@ alias. Nothing can be seen under the version before all of it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +32,9 @@ from orchestrator.system.threads import Pool
 
 _AT_ONCE = 4
 """Files that are hashed, or uploaded, at the same time."""
+_SMALL, _SMALL_AT_ONCE = 64 << 10, 16
+"""Bytes of a file that costs a registry round trips rather than bandwidth, and how many of them are asked for, or
+uploaded, at the same time. Servers of ours have longer bodies of one client only four at once."""
 _GIT_DIGITS = 40
 """Digits of the name of a blob of the cache that git knows, and not LFS."""
 
@@ -139,8 +142,8 @@ def push(
         ways: _Ways = dict.fromkeys(missing, Brought())
     else:
         config = made.manifest.config
-        wanted = [contents[digest] for digest in missing]
-        ways = _brought(wanted, Content(config.digest, config.size, "its config", made.config), uploads, emit)
+        described = Content(config.digest, config.size, "its config", made.config)
+        ways = _brought(contents, missing, described, uploads, emit)
         destination.publish(digest, body, made.manifest.media_type)
         if request.key:
             signed = {file.path: file.digest for file in files}
@@ -228,15 +231,23 @@ def _contents(folder: ModelFolder, files: tuple[ModelFile, ...]) -> dict[Digest,
     return found
 
 
-def _brought(wanted: Sequence[Content], config: Content, uploads: BlobUploads, emit: Emit) -> _Ways:
+def _brought(
+    contents: Mapping[Digest, Content], missing: Mapping[Digest, int], config: Content, uploads: BlobUploads, emit: Emit
+) -> _Ways:
     """Have the blobs that it lacks in the repository."""
+    wanted = [contents[digest] for digest in missing]
     # The biggest first: a big one at the end would go alone.
-    order = [
-        *([] if uploads.done(config.digest) is None else [config]),
-        *sorted(wanted, key=lambda content: -content.size),
-    ]
-    with Pool(_AT_ONCE, "upload") as pool:
-        steps = {content.digest: pool.submit(uploads.bring, content) for content in order}
+    order = sorted(wanted, key=lambda content: -content.size)
+    if (begun := uploads.done(config.digest)) is not None:
+        missing = {**missing, config.digest: begun}
+        order = [config, *order]
+    with Pool(_AT_ONCE, "upload") as pool, Pool(_SMALL_AT_ONCE, "upload-small") as small:
+        steps = {
+            content.digest: (pool if content.size > _SMALL else small).submit(
+                uploads.bring, content, missing[content.digest]
+            )
+            for content in order
+        }
         _ended(steps.values())
     for content in wanted:
         emit(FileProgress(content.digest, content.name, Phase.DONE, content.size, content.size))
@@ -245,7 +256,7 @@ def _brought(wanted: Sequence[Content], config: Content, uploads: BlobUploads, e
 
 def _missing(contents: Mapping[Digest, Content], uploads: BlobUploads, emit: Emit) -> dict[Digest, int]:
     """The blobs that the repository lacks, with the bytes that a push before this one has sent of each."""
-    with Pool(_AT_ONCE, "look") as pool:
+    with Pool(_SMALL_AT_ONCE, "look") as pool:
         looks = {digest: pool.submit(uploads.done, digest) for digest in contents}
         _ended(looks.values())
     found = {digest: done for digest, look in looks.items() if (done := look.result()) is not None}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +51,9 @@ class BlobTarget(Protocol):
 
     def take_over(self, digest: Digest) -> str | None:
         """The place next door from which the blob was taken over without sending it; None where there is none."""
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        """Send the whole of a blob that no upload has any bytes of."""
 
     def open(self, digest: Digest) -> Upload:
         """The upload of the blob, as far as it is."""
@@ -118,12 +122,12 @@ class BlobUploads:
         """The bytes of the blob that an upload has; None when the target has the blob."""
         return self._target.done(digest)
 
-    def bring(self, content: Content) -> Brought:
-        """Have a blob at the target that it lacks.
+    def bring(self, content: Content, begun: int = 0) -> Brought:
+        """Have a blob at the target that it lacks, but for the first `begun` bytes, which an upload has.
 
         Raises IntegrityError when the file is not what it was, Interrupted when `stop` is set, and what a target does.
         """
-        run = _Run(content)
+        run = _Run(content, begun)
         while True:
             try:
                 return self._tried(run)
@@ -147,6 +151,8 @@ class BlobUploads:
             return Brought(run.sent)  # only the last answer was lost, or somebody else sent it
         if donor := self._target.take_over(digest):
             return Brought(run.sent, donor)
+        if run.broken is None and not run.begun and run.content.size <= self._chunk:
+            return self._put(run.content)
         upload = self._target.open(digest)
         if upload.done > run.content.size:
             raise ProtocolError(
@@ -165,15 +171,21 @@ class BlobUploads:
         self._target.finish(digest, upload)
         return Brought(run.sent)
 
+    def _put(self, content: Content) -> Brought:
+        """Send a blob that is one chunk at most in as few requests as there can be."""
+        begun = time.monotonic()
+        with _unknown_is_broken():
+            self._target.put(content.digest, content.read(0, content.size))
+        self._on_bytes(content, content.size, round(content.size / max(time.monotonic() - begun, _TICK)))
+        return Brought(content.size)
+
     def _send_chunk(self, content: Content, upload: Upload) -> Upload:
-        """Send the next chunk. An upload that the registry does not know any more is one that broke."""
+        """Send the next chunk."""
         self._heed_stop()
         chunk = content.read(upload.done, min(self._chunk, content.size - upload.done))
         begun = time.monotonic()
-        try:
+        with _unknown_is_broken():
             upload = self._target.send(content.digest, upload, chunk)
-        except (NotFoundError, ProtocolError) as error:
-            raise TemporaryError(error.message, hint=error.hint, source=error.source) from error
         self._on_bytes(content, upload.done, round(len(chunk) / max(time.monotonic() - begun, _TICK)))
         return upload
 
@@ -184,10 +196,12 @@ class BlobUploads:
 
 @dataclass(slots=True)
 class _Run:
-    """A blob that is brought: the bytes that were `sent`, those that the target had when it was last heard (`done`),
-    the most that it ever had, and the failures since that grew. `was_refused`: it had all, and dropped it."""
+    """A blob that is brought: the bytes that were there before (`begun`), those that were `sent`, those that the target
+    had when it was last heard (`done`), the most that it ever had, and the failures since that grew. `was_refused`: it
+    had all, and dropped it."""
 
     content: Content
+    begun: int = 0
     sent: int = 0
     done: int = 0
     most: int = 0
@@ -211,6 +225,15 @@ class _Run:
         if self.was_refused:
             raise IntegrityError(error.message, hint="run it again", file=self.content.name)
         self.was_refused = True
+
+
+@contextmanager
+def _unknown_is_broken() -> Iterator[None]:
+    """An upload that the registry does not know any more is one that broke."""
+    try:
+        yield
+    except (NotFoundError, ProtocolError) as error:
+        raise TemporaryError(error.message, hint=error.hint, source=error.source) from error
 
 
 def _given_up(content: Content, error: GlmAriaError) -> GlmAriaError:

@@ -174,10 +174,10 @@ class Registry:
         require(who, Right.PUBLISH, model)
         return self._uploads.send(who.name, model, digest, start, chunk)
 
-    def end_upload(self, who: Subject, model: RepoId, digest: Digest) -> None:
-        """End the upload of a blob."""
+    def end_upload(self, who: Subject, model: RepoId, digest: Digest, data: bytes = b"") -> None:
+        """End the upload of a blob; `data` is the whole of one of which nothing was sent before."""
         require(who, Right.PUBLISH, model)
-        self._uploads.end(who.name, model, digest)
+        self._uploads.end(who.name, model, digest, data)
 
     def put_manifest(self, who: Subject, model: RepoId, body: bytes, media_type: str) -> str:
         """Keep a manifest of uploaded blobs, for `publish`; returns its digest."""

@@ -62,14 +62,20 @@ class VersionUploads:
                 raise ConflictError(f"{upload.done} bytes of {digest} are there", details=(str(upload.done),))
             return uploads.send(digest, upload, chunk).done
 
-    def end(self, who: str, model: RepoId, digest: Digest) -> None:
-        """End an upload: the registry proves that what it has is the blob. Raises ConflictError when it is not."""
+    def end(self, who: str, model: RepoId, digest: Digest, data: bytes = b"") -> None:
+        """End an upload: the registry proves that what it has is the blob. Raises ConflictError when it is not.
+
+        `data` is the whole of a blob of which nothing was sent before.
+        """
         with self._alone(upload_repository(who, model), digest):
             uploads = self._uploads(who, model)
             if uploads.has(digest):
                 return
             try:
-                uploads.finish(digest, uploads.open(digest))
+                if data:
+                    uploads.put(digest, data)
+                else:
+                    uploads.finish(digest, uploads.open(digest))
             except IntegrityError as error:  # the registry has dropped it
                 raise ConflictError(f"what was sent are not the bytes of {digest}", hint="send them again") from error
 

@@ -14,6 +14,8 @@ from orchestrator.errors import (
     IntegrityError,
     Interrupted,
     NotAllowedError,
+    NotFoundError,
+    ProtocolError,
     SourcesDownError,
     TemporaryError,
 )
@@ -57,6 +59,11 @@ class Target:
         self._step("take_over")
         return None
 
+    def put(self, digest: Digest, data: bytes) -> None:
+        self._step("put")
+        assert data == DATA
+        self.is_there = True
+
     def open(self, digest: Digest) -> Upload:
         self._step("open")
         return Upload("u", self.size)
@@ -72,8 +79,8 @@ class Target:
         self.is_there = True
 
 
-def uploads(target: Target, on_bytes: OnBytes = lambda *_: None) -> BlobUploads:
-    return BlobUploads(target, chunk=4, stop=Impatient(), on_bytes=on_bytes)
+def uploads(target: Target, on_bytes: OnBytes = lambda *_: None, chunk: int = 4) -> BlobUploads:
+    return BlobUploads(target, chunk=chunk, stop=Impatient(), on_bytes=on_bytes)
 
 
 def always(error: GlmAriaError) -> list[GlmAriaError | None]:
@@ -113,6 +120,25 @@ def test_bytes_that_the_target_never_had_begin_the_count_anew() -> None:
     broken: list[GlmAriaError | None] = [*[SourcesDownError("down")] * (ATTEMPTS - 1), None]
     target = Target({"send": broken * 4})
     assert uploads(target).bring(CONTENT) == Brought(len(DATA))
+
+
+def test_a_blob_of_one_chunk_is_sent_at_once(told: list[int]) -> None:
+    target = Target()
+    brought = uploads(target, lambda _, done, __: told.append(done), chunk=len(DATA)).bring(CONTENT)
+    assert (brought, target.calls) == (Brought(len(DATA)), ["take_over", "put"])
+
+
+@pytest.mark.parametrize("error", [SourcesDownError("down"), NotFoundError("no upload"), ProtocolError("HTTP 400")])
+def test_what_cannot_be_sent_at_once_is_sent_by_chunks(error: GlmAriaError, told: list[int]) -> None:
+    target = Target({"put": [error]})
+    uploads(target, lambda _, done, __: told.append(done), chunk=len(DATA)).bring(CONTENT)
+    assert target.calls == ["take_over", "put", "done", "take_over", "open", "send", "finish"]
+
+
+def test_a_blob_of_which_an_upload_has_bytes_goes_on_with_that() -> None:
+    target = Target(size=8)
+    assert uploads(target, chunk=len(DATA)).bring(CONTENT, 8) == Brought(len(DATA) - 8)
+    assert "put" not in target.calls
 
 
 def test_an_answer_that_was_lost_sends_nothing_again() -> None:

@@ -49,6 +49,7 @@ from orchestrator.registry.uploads import UploadState
 from orchestrator.settings import Settings
 from orchestrator.signatures.bundle import MEDIA_TYPE
 
+_BLOB = "application/octet-stream"
 _ERRORS: Mapping[int, type[GlmAriaError]] = {
     400: UsageError,
     401: NotAllowedError,
@@ -167,11 +168,11 @@ class RegistryServices:
     def send(self, model: str, digest: str, start: int, chunk: bytes) -> int:
         """Send a chunk of a blob that begins at byte `start`; returns the bytes that are there then."""
         path, query = f"/{model}/uploads/{digest}", {"from": str(start)}
-        return self._ask(UploadDocument, "PATCH", path, query, content=("application/octet-stream", chunk)).done
+        return self._ask(UploadDocument, "PATCH", path, query, content=(_BLOB, chunk)).done
 
-    def end_upload(self, model: str, digest: str) -> None:
-        """End the upload of a blob."""
-        self._ask(UploadDocument, "PUT", f"/{model}/uploads/{digest}")
+    def end_upload(self, model: str, digest: str, data: bytes = b"") -> None:
+        """End the upload of a blob; `data` is the whole of one of which nothing was sent before."""
+        self._ask(UploadDocument, "PUT", f"/{model}/uploads/{digest}", content=(_BLOB, data))
 
     def remove(self, model: str, alias: str, expected: str) -> RemovedAliasDocument:
         """Remove an alias, if it stands for this digest."""

@@ -173,8 +173,8 @@ class Calls:
         return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), False, done))
 
     def end_upload(self, asked: RegistryCall) -> GivenDocument:
-        """The end of an upload."""
-        self._registry.end_upload(asked.who, asked.model, asked.digest)
+        """The end of an upload, or a whole blob."""
+        self._registry.end_upload(asked.who, asked.model, asked.digest, asked.sent)
         return GivenDocument(UploadDocument(asked.model.name, str(asked.digest), True, 0))
 
     def resolve(self, asked: RegistryCall) -> GivenDocument:

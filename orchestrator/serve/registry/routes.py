@@ -111,7 +111,10 @@ ROUTES = (
         refuses=(409,),
     ),
     RestRoute(
-        *("PUT", _UPLOAD, "end_upload", "End the upload of a blob, which must be whole", UploadDocument), refuses=(409,)
+        *("PUT", _UPLOAD, "end_upload"),
+        *("End the upload of a blob, which must be whole; or send it as a whole, at most 8 MiB", UploadDocument),
+        takes=("application/octet-stream",),
+        refuses=(409,),
     ),
     RestRoute("GET", _MODEL + "/resolve", "resolve", "Find a version", ResolvedDocument, query={"range": _WANTED}),
     RestRoute("GET", _MODEL + "/aliases/{alias}", "alias", "Tell what an alias stands for, also as ETag", AliasEntry),

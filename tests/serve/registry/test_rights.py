@@ -81,7 +81,12 @@ CALLS: dict[str, tuple[str, Callable[[RegistryHouse, str, str], Answered]]] = {
             who, "PATCH", f"/{model}/uploads/{NO_BLOB}?from=7", "chunk", Content_Type="application/octet-stream"
         ),
     ),
-    "end upload": ("publish", lambda house, who, model: house.call(who, "PUT", f"/{model}/uploads/{NO_BLOB}")),
+    "end upload": (
+        "publish",
+        lambda house, who, model: house.call(
+            who, "PUT", f"/{model}/uploads/{NO_BLOB}", "blob", Content_Type="application/octet-stream"
+        ),
+    ),
     "publish a manifest": (
         "publish",
         lambda house, who, model: house.call(
