@@ -27,6 +27,13 @@ FLAKY = """
 def test_flaky():
     assert ran("flaky") > 1
 """
+DRAWN = """
+import pytest
+
+@pytest.mark.parametrize("seed", [os.environ["TEST_SEED"]])
+def test_drawn(seed):
+    assert ran("drawn") > 1
+"""
 BROKEN = """
 def test_broken():
     assert ran("broken") > 9
@@ -44,7 +51,7 @@ class Gate:
     def run(self, *tests: str, workers: int = 0) -> tuple[int, str]:
         """The exit code, and what was printed."""
         (self.folder / "test_it.py").write_text(HEAD + "".join(tests))
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TEST_"))}
         done = subprocess.run(
             [sys.executable, "-m", "tests.gate", "-n", str(workers)],
             cwd=self.folder,
@@ -77,6 +84,11 @@ def test_one_that_passes_alone_is_named_at_the_end(gate: Gate, workers: int) -> 
     code, said = gate.run(FLAKY, workers=workers)
     assert (code, gate.ran) == (0, ["flaky", "flaky", "steady"])
     assert said.partition(NAMED)[2].split()[-1] == "test_it.py::test_flaky"
+
+
+def test_one_that_is_drawn_by_the_seed_is_there_again(gate: Gate) -> None:
+    code, _ = gate.run(DRAWN)
+    assert (code, gate.ran) == (0, ["drawn", "drawn", "steady"])
 
 
 def test_one_that_fails_again_is_a_failure(gate: Gate) -> None:
