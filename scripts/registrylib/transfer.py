@@ -50,7 +50,7 @@ CASES = (
     Case("transfer-large", "4 files of 128 MiB, loopback", Model(4, 128 * MIB), Model(2, MIB)),
     Case("transfer-small", "2,000 files of 10-50 KiB, loopback", Model(2000), Model(10)),
     Case("transfer-large-line", f"4 files of 16 MiB, {_FAR}", Model(4, 16 * MIB), Model(1, MIB, 256 << 10), _LINE),
-    Case("transfer-small-line", f"200 files of 10-50 KiB, {_FAR}", Model(200), Model(10, 0, 256 << 10), _LINE),
+    Case("transfer-small-line", f"50 files of 10-50 KiB, {_FAR}", Model(50), Model(10, 0, 256 << 10), _LINE),
 )
 
 
