@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.cache.inventory import read_ref
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.trees import listed
 from orchestrator.core.files import selector
 from orchestrator.core.refs import Ref, as_word, is_commit
 from orchestrator.errors import IncompleteError, NotCachedError
-from orchestrator.system.small_files import read_small_text
-
-_LONGEST = 128
 
 
 def cached_snapshot(layout: CacheLayout, ref: Ref, include: tuple[str, ...], exclude: tuple[str, ...]) -> Path:
@@ -53,10 +51,7 @@ def folder_of_files(folder: Path) -> Path | None:
 def _commit(layout: CacheLayout, ref: Ref) -> str | None:
     if ref.commit is not None:
         return ref.commit
-    try:
-        said = read_small_text(layout.ref_file(ref.repo, ref.revision), _LONGEST).strip()
-    except (OSError, ValueError):
-        return None
+    said = (read_ref(layout, ref.repo, ref.revision) or "").strip()
     return said if is_commit(said) else None
 
 

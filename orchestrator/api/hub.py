@@ -17,6 +17,7 @@ from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.files import literal
 from orchestrator.core.plan import Action
 from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.disk.places import absolute
 from orchestrator.errors import (
     GlmAriaError,
     NotAllowedError,
@@ -311,7 +312,7 @@ def _settings(
 
 
 def _absolute(place: str | Path) -> Path:
-    return Path(os.path.realpath(Path(place).expanduser()))
+    return Path(os.path.realpath(absolute(place)))
 
 
 def _refuse_offline(settings: Settings, local_files_only: bool) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.core.dialects import dialects
+from orchestrator.lists.shards import without_shard
 
 _SUFFIX = ".gguf"
 # A projector for pictures or sound, or the statistics a quantisation was made with: no model by itself.
 _PROJECTOR, _STATISTICS = "mmproj", "imatrix"
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\Z")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # How names of quantisations look at the end of a file's name: Q4_K_M, IQ2_XXS, TQ1_0, MXFP4_MOE, BF16, UD-Q4_K_XL.
 _LABEL = re.compile(
@@ -60,7 +60,7 @@ def models_in(paths: Iterable[str]) -> tuple[Gguf, ...]:
     for path in paths:
         lower = path.lower()
         if lower.endswith(_SUFFIX) and _PROJECTOR not in lower and _STATISTICS not in lower:
-            shards.setdefault(_SHARD.sub("", path[: -len(_SUFFIX)]), []).append(path)
+            shards.setdefault(without_shard(path[: -len(_SUFFIX)]), []).append(path)
     return tuple(Gguf(stem, tuple(sorted(files))) for stem, files in sorted(shards.items()))
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from orchestrator.lists.shards import without_shard
+
 _WEIGHTS = r"safetensors|bin|pth?|ckpt|msgpack|h5|onnx|onnx_data|npz"
 _FILE = re.compile(rf"(.+)\.(?:{_WEIGHTS})", re.IGNORECASE)
 _INDEX = re.compile(rf"(.+)\.(?:{_WEIGHTS})\.index(\..+)?\.json", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\Z")
 _VARIANT = re.compile(r"[A-Za-z0-9]*[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -55,12 +56,11 @@ def _folders(paths: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
         if match := _INDEX.fullmatch(name):
             found.setdefault(folder, {})[path] = match[1] + (match[2] or "")
         elif match := _FILE.fullmatch(name):
-            found.setdefault(folder, {})[path] = _without_shard(match[1])
+            found.setdefault(folder, {})[path] = _without_shards(match[1])
     return found
 
 
-def _without_shard(stem: str) -> str:
+def _without_shards(stem: str) -> str:
     """The name of weights without the number of a shard, which stands at its end or before the variant."""
-    stem = _SHARD.sub("", stem)
-    name, dot, variant = stem.rpartition(".")
-    return f"{_SHARD.sub('', name)}{dot}{variant}"
+    name, dot, variant = without_shard(stem).rpartition(".")
+    return f"{without_shard(name)}{dot}{variant}"

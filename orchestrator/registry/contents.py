@@ -62,6 +62,11 @@ class FileDelta:
     before: int | None
     after: int | None
 
+    @property
+    def change(self) -> str:
+        """The kind of the change."""
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
+
 
 @dataclass(frozen=True, slots=True)
 class KeyDelta:

@@ -104,7 +104,8 @@ def _congested(
     slow = {node.id for node in ready if 0 < node.pace < pace_bar or now < node.rests_until}
     slow |= {node for _, node in late}
     idle = sorted((node for node in ready if node.id not in of and node.id not in slow), key=_fastest) if late else []
-    idle = idle[_to_begin(fleet, goods, kept, now, most=len(idle)) :]
+    if idle:
+        idle = idle[_to_begin(fleet, goods, kept, now, most=len(idle)) :]
     moved: dict[KeptLease, bool] = {}
     for rate, name in late:
         # Of nodes that are all as slow, none takes from another.
@@ -121,19 +122,23 @@ def _congested(
 def _to_begin(fleet: FleetView, goods: Sequence[Good], kept: Sequence[KeptLease], now: float, *, most: int) -> int:
     """The works that nobody has begun and that an origin would send now, `most` at most: what arrived of a lease is
     fetched once more when another takes it, so a slow node keeps its own until nothing else is left."""
-    taken: Counter[Key] = Counter()
-    used: Counter[str] = Counter()
-    for each in kept:
-        taken[each.good.key] |= each.good.mask(each.lease.work)
-        used[each.good.view.host] += 1
+    taken, used = _taken(kept), Counter(each.good.view.host for each in kept)
     found = 0
     for good in goods:
         host = good.view.host
         room = min(most - found, allowed(fleet.origins.get(host), now) - used[host])
-        count = sum(1 for _ in islice(good.works(taken[good.key]), max(0, room)))
+        count = sum(1 for _ in islice(good.works(taken.get(good.key, 0)), max(0, room)))
         found += count
         used[host] += count
     return found
+
+
+def _taken(kept: Iterable[KeptLease]) -> dict[Key, int]:
+    """The pieces of each good that leases have, as a mask."""
+    taken: dict[Key, int] = {}
+    for each in kept:
+        taken[each.good.key] = taken.get(each.good.key, 0) | each.good.mask(each.lease.work)
+    return taken
 
 
 def pace_after(pace: float, came: int, seconds: float) -> float:
@@ -167,11 +172,7 @@ def grants(
 ) -> Iterator[Lease]:
     """New leases, to each task in turn by its priority, and each to the node that would be through with it first."""
     names, desk = _names(fleet, goods), _Desk(fleet, found, trusted, now)
-    taken: dict[Key, int] = {}
-    loads: Counter[str] = Counter()
-    for each in found.kept:
-        taken[each.good.key] = taken.get(each.good.key, 0) | each.good.mask(each.lease.work)
-        loads[names[each.good.key]] += 1
+    taken, loads = _taken(found.kept), Counter(names[each.good.key] for each in found.kept)
     queues: dict[str, deque[_Queue]] = {}
     of = {good.key: good for good in goods}
     for key, name in names.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.text import printable, redacted
 from orchestrator.registry.audit import Deed, TrailEvent
-from orchestrator.registry.contents import VersionDifference, VersionFacts
+from orchestrator.registry.contents import FileDelta, KeyDelta, VersionDifference, VersionFacts
 from orchestrator.registry.ledger import ModelLedger
 from orchestrator.registry.versions import Version
 
@@ -76,36 +76,13 @@ class TrailRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file that differs; None where one has none of this path."""
-
-    path: str
-    before: int | None
-    after: int | None
-
-    @property
-    def change(self) -> str:
-        """The kind of the change."""
-        return "added" if self.before is None else "removed" if self.after is None else "changed"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A key of the config that differs; None where one lacks it."""
-
-    key: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class DifferenceRows:
     """Differences, and how many files and keys have no row. `same` counts files; `fetched` is what somebody lacks who
     has the first."""
 
-    files: Sequence[FileRow]
+    files: Sequence[FileDelta]
     more_files: int
-    keys: Sequence[KeyRow]
+    keys: Sequence[KeyDelta]
     more_keys: int
     same: int
     fetched: int
@@ -197,8 +174,8 @@ def trail_row(event: TrailEvent, ledger: ModelLedger) -> TrailRow:
 
 def difference_rows(found: VersionDifference) -> DifferenceRows:
     """The rows of a difference."""
-    files = [FileRow(shown(one.path), one.before, one.after) for one in found.files[:_MOST_FILES]]
-    keys = [KeyRow(shown(one.key), _value(one.before), _value(one.after)) for one in found.config[:_MOST_KEYS]]
+    files = [FileDelta(shown(one.path), one.before, one.after) for one in found.files[:_MOST_FILES]]
+    keys = [KeyDelta(shown(one.key), _value(one.before), _value(one.after)) for one in found.config[:_MOST_KEYS]]
     return DifferenceRows(
         files,
         len(found.files) - len(files),
