@@ -1,7 +1,9 @@
-"""Models out of the cache for others: a project folder, or a description for a program. Asks nobody."""
+"""Models out of the cache for others: a folder of theirs, or a description for a program. Asks nobody."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,19 +11,36 @@ from orchestrator import templating
 from orchestrator.app.compose import open_cache, sources_of
 from orchestrator.core.refs import Target
 from orchestrator.disk.copies import Mode
+from orchestrator.disk.places import home
 from orchestrator.exports import export as exports
 from orchestrator.folders import link as folders
-from orchestrator.folders.layouts import parse_layouts
+from orchestrator.layouts.interface import Surroundings
+from orchestrator.layouts.known import layouts
 from orchestrator.settings import Settings
 from orchestrator.system.signals import stoppable
 
 
-def link(
-    settings: Settings, target: Target, folder: Path, layout: str, mode: str, *, force: bool
-) -> folders.LinkReport:
-    """Make a project folder of a model in the cache."""
-    layouts = parse_layouts(templating.read("layouts.toml"))
-    request = folders.LinkRequest(target, folder, layouts[layout], Mode(mode), force, settings.portable)
+@dataclass(frozen=True, slots=True)
+class LinkHow:
+    """How files come into a folder: a mode of `disk/copies.py`, None for the layout's own; and what may be done."""
+
+    mode: str | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
+def link(settings: Settings, target: Target, folder: Path | None, layout: str, how: LinkHow) -> folders.LinkReport:
+    """Put a model of the cache into a folder, without one that of the layout's program."""
+    known = layouts(templating.read("layouts.toml"))[layout]
+    request = folders.LinkRequest(
+        target,
+        folders.folder_of(known, folder, Surroundings(home(), os.environ)),
+        known,
+        Mode(how.mode) if how.mode else None,
+        how.force,
+        settings.portable,
+        how.dry_run,
+    )
     with stoppable() as stop, open_cache(settings, create=settings.cache_dir.exists()) as cache:
         return folders.link(request, cache, stop=stop)
 

@@ -43,6 +43,7 @@ from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
     from orchestrator.app.fleet.service import FleetServices
+    from orchestrator.app.out_of_cache import LinkHow
     from orchestrator.app.registry.remote import RegistryServices
     from orchestrator.app.serving import Served, ServeRequest
     from orchestrator.doctor.examine import Diagnosis
@@ -247,11 +248,11 @@ class Services:
 
     # -- folders -------------------------------------------------------------------------------------------------------
 
-    def link(self, target: Target, folder: Path, layout: str, mode: str, *, force: bool) -> LinkReport:
-        """Make a project folder of a model in the cache."""
+    def link(self, target: Target, folder: Path | None, layout: str, how: LinkHow) -> LinkReport:
+        """Put a model of the cache into a folder, without one that of the layout's program."""
         from orchestrator.app.out_of_cache import link
 
-        return link(self.settings, target, folder, layout, mode, force=force)
+        return link(self.settings, target, folder, layout, how)
 
     def export(self, request: ExportRequest) -> ExportReport:
         """Describe a model in the cache for programs of others."""

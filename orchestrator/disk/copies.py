@@ -26,17 +26,27 @@ class Mode(StrEnum):
     COPY = "copy"
     HARD = "hard"
     SYM = "sym"
+    SHARE = "share"  # blocks shared until one side is written, else a hard link, else a copy
 
 
 def make(mode: Mode, source: Path, target: Path) -> Mode:
-    """Make the new name `target` for the bytes of `source`, a path without symlinks; returns how: any but AUTO.
+    """Make the new name `target` for the bytes of `source`, a path without symlinks; returns how.
 
-    `target` must not exist; nothing is left of it on failure. Raises CannotCreateError where the file system cannot do
-    it, NoSpaceError and its like; DiskIOError when the source of a copy is no regular file.
+    Never AUTO or SHARE, which leave it to the file system. `target` must not exist; nothing is left of it on failure.
+    Raises CannotCreateError where the file system cannot do it, NoSpaceError and its like; DiskIOError when the source
+    of a copy is no regular file.
     """
     match mode:
         case Mode.AUTO:
             return Mode.REFLINK if clone_or_copy(source, target) else Mode.COPY
+        case Mode.SHARE:
+            if _clone(source, target):
+                return Mode.REFLINK
+            with contextlib.suppress(CannotCreateError):
+                _hard_link(source, target)
+                return Mode.HARD
+            _copy(source, target)
+            return Mode.COPY
         case Mode.REFLINK:
             if not _clone(source, target):
                 raise CannotCreateError(

@@ -25,7 +25,7 @@ from orchestrator.disk.atomic import write_file
 from orchestrator.errors import CannotCreateError, IntegrityError, NotAllowedError
 from orchestrator.exports.torrent import Torrent, TorrentFile, TorrentHasher, piece_length, web_seeds
 from orchestrator.folders.cached import CachedModel, open_model
-from orchestrator.folders.project import ProjectFile
+from orchestrator.layouts.interface import ProvenFile
 from orchestrator.proof.hashing import BUFFER, Hasher, halt, open_to_read
 from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
@@ -176,7 +176,7 @@ def _metalink(model: CachedModel, named: str, places: _Places, stop: Stop) -> st
     return render("metalink.xml", version=__version__, title=named, files=files)
 
 
-def _read(item: ProjectFile, update: Callable[[memoryview], None], stop: Stop) -> None:
+def _read(item: ProvenFile, update: Callable[[memoryview], None], stop: Stop) -> None:
     """Give all bytes of a file to `update`. Raises IntegrityError when they are others than it must have."""
     file, buffer = item.file, memoryview(bytearray(BUFFER))
     hasher = Hasher(file.digest.algorithm, file.size, with_pieces=False)

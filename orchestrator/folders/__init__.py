@@ -1,1 +1,1 @@
-"""Plain folders outside the cache: a local directory, a project folder, an import."""
+"""Plain folders outside the cache: a local directory, a folder of a program, an import."""

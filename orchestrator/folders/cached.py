@@ -14,7 +14,7 @@ from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Algorithm, RepoFile
 from orchestrator.core.refs import Target, as_word, commit_hint
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
-from orchestrator.folders.project import ProjectFile
+from orchestrator.layouts.interface import ProvenFile
 from orchestrator.proof.hashing import read_whole
 from orchestrator.system.signals import Stop
 
@@ -25,7 +25,7 @@ class CachedModel:
     fetched."""
 
     commit: str
-    files: tuple[ProjectFile, ...]
+    files: tuple[ProvenFile, ...]
     record: Record | None
 
     @property
@@ -73,7 +73,7 @@ def _commit(target: Target, found: Census) -> str:
     return commit
 
 
-def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> list[ProjectFile]:
+def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> list[ProvenFile]:
     chosen = []
     for entry in entries:
         for name in entry.names:
@@ -88,7 +88,7 @@ def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> l
                 )
             _prove(entry, blobs, stop)
             is_lfs = entry.digest.algorithm is Algorithm.SHA256
-            chosen.append(ProjectFile(RepoFile(name.path, entry.found.st_size, entry.digest, is_lfs), entry.real))
+            chosen.append(ProvenFile(RepoFile(name.path, entry.found.st_size, entry.digest, is_lfs), entry.real))
     return chosen
 
 

@@ -13,14 +13,25 @@ from orchestrator.folders.take import Imported, ImportReport, ImportState
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """A file of the project folder: its path in the repo, its place in the folder, and how it came there."""
+    """A file of the folder: its path in the repo, its place in the folder, and how it came there.
+
+    `path` is empty for what the folder's program wants beside the files. `mode` is null for what a dry run would make.
+    """
 
     path: str
     place: str
     size: Count
     digest: DigestText
-    mode: Mode
+    mode: Mode | None
     new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotLinked:
+    """A file of the model that the folder's program has no use for."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +41,32 @@ class LinkDocument:
     repo: str
     commit: str
     trust: TrustEntry | None
+    layout: str
     folder: str
+    because: str
     files: tuple[LinkedFile, ...]
+    left_out: tuple[NotLinked, ...]
+    dry_run: bool
 
     @classmethod
     def of(cls, report: LinkReport) -> Self:
         """The data of a folder that was made."""
         files = tuple(
-            LinkedFile(file.path, item.place, file.size, str(file.digest), item.mode, item.is_new)
+            LinkedFile(file.path, item.piece.place, file.size, str(file.digest), item.mode, item.is_new)
             for item in report.files
-            for file in (item.source.file,)
+            for file in (item.piece.file,)
         )
-        trust = TrustEntry.of(report.trust) if report.trust else None
-        return cls(report.repo.url_path, report.commit, trust, str(report.folder), files)
+        return cls(
+            repo=report.repo.url_path,
+            commit=report.commit,
+            trust=TrustEntry.of(report.trust) if report.trust else None,
+            layout=report.layout,
+            folder=str(report.folder.folder),
+            because=report.folder.because,
+            files=files,
+            left_out=tuple(NotLinked(item.path, item.reason) for item in report.left_out),
+            dry_run=report.is_dry,
+        )
 
 
 @dataclass(frozen=True, slots=True)

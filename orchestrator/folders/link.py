@@ -1,4 +1,4 @@
-"""`cache link`: a project folder of a model that is in the cache. Asks nobody."""
+"""`cache link`: a model of the cache in a folder, by a layout. Asks nobody."""
 
 from __future__ import annotations
 
@@ -8,64 +8,100 @@ from pathlib import Path
 from orchestrator import __version__
 from orchestrator.cache.cache import Cache
 from orchestrator.core.names import refuse_unportable
-from orchestrator.core.refs import RepoId, Target
+from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
+from orchestrator.errors import UsageError
 from orchestrator.folders.cached import open_model
-from orchestrator.folders.layouts import Layout
 from orchestrator.folders.project import Linked, Project, make_project
+from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, Surroundings, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.signals import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """A request for a project folder: see `folders/project.py`. `portable` refuses names that some system cannot
-    hold."""
+    """A request to put a model into a folder: see `folders/project.py`. `portable` refuses names that some system
+    cannot hold. A `mode` of None is the layout's own."""
 
     target: Target
-    folder: Path
+    folder: ToolFolder
     layout: Layout
-    mode: Mode = Mode.AUTO
+    mode: Mode | None = None
     force: bool = False
     portable: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """The report on a project folder. `trust` is None for a model that another program fetched.
+    """The report on a folder. `trust` is None for a model that another program fetched.
 
-    `missing` are paths that the model's listing names and its snapshot lacks.
+    `missing` are paths that the model's listing names and its snapshot lacks, `left_out` files for which the folder's
+    program has no use.
     """
 
     repo: RepoId
     commit: str
     trust: Trust | None
-    folder: Path
+    folder: ToolFolder
+    layout: str
     files: tuple[Linked, ...]
     missing: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    is_dry: bool = False
+
+
+def folder_of(layout: Layout, named: Path | None, around: Surroundings) -> ToolFolder:
+    """The folder that the user named, or the one of the layout's program. Raises UsageError when there is neither."""
+    if named is not None:
+        return ToolFolder(named, "")
+    found = layout.find(around)
+    if found is None:
+        raise UsageError(
+            f"nothing says where {layout.title} keeps its models",
+            hint=f"name the folder: --layout {layout.name} … DIR",
+        )
+    return found
 
 
 def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     """Make or update the folder.
 
-    Raises what `open_model` and `make_project` raise.
+    Raises what `open_model`, `Layout.arrange` and `make_project` raise.
     """
+    layout, folder, repo = request.layout, request.folder.folder, request.target.repo
+    if layout.shares and repo.type is not RepoType.MODEL:
+        raise UsageError(f"{repo.url_path} is no model, and {layout.title} reads models only")
+    mode = request.mode or (Mode.SHARE if layout.shares else Mode.AUTO)
     with cache.blobs.use() as use:
-        model = open_model(request.target, cache, use, stop)
-        commit, chosen = model.commit, model.files
+        found = open_model(request.target, cache, use, stop)
+        model = ModelFiles(repo, found.commit, request.target.revision, found.files)
+        arrangement = layout.arrange(model)
+        wanted = {path for path, _ in arrangement.places}
+        chosen = [item.file for item in found.files if item.file.path in wanted]
         if request.portable:
-            refuse_unportable(item.file.path for item in chosen)
-        refuse_odd_names((item.file for item in chosen), request.folder)
-        if request.mode in (Mode.AUTO, Mode.COPY) and not request.folder.exists():
+            refuse_unportable(file.path for file in chosen)
+        refuse_odd_names(chosen, folder)
+        folder /= arrangement.inside
+        if mode in (Mode.AUTO, Mode.COPY) and not folder.exists() and not request.dry_run:
             # Where the file system shares copies this asks for too much, never for too little.
-            space_.check(sum(item.file.size for item in chosen), request.folder)
-            space_.check_largest(max((item.file.size for item in chosen), default=0), request.folder)
-        trust = model.record.trust if model.record else None
-        ref = request.target.revision or commit
-        named = f"{request.target.repo.url_path}@{ref}"
-        project = Project(named, request.target.repo, commit, trust, chosen, __version__)
+            space_.check(sum(file.size for file in chosen), folder)
+            space_.check_largest(max((file.size for file in chosen), default=0), folder)
+        trust = found.record.trust if found.record else None
+        named = f"{repo.url_path}@{request.target.revision or found.commit}"
+        project = Project(named, model, trust, layout.name, arrangement, __version__)
         stop.is_abrupt = False
-        files = make_project(request.folder, project, request.layout, request.mode, force=request.force, stop=stop)
-    return LinkReport(request.target.repo, commit, trust, request.folder, files, model.missing)
+        files = make_project(folder, project, mode, force=request.force, dry_run=request.dry_run, stop=stop)
+    return LinkReport(
+        repo,
+        found.commit,
+        trust,
+        ToolFolder(folder, request.folder.because),
+        layout.name,
+        files,
+        found.missing,
+        arrangement.left_out,
+        request.dry_run,
+    )

@@ -14,14 +14,15 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.disk.copies import Mode
 from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
-from orchestrator.folders.layouts import parse_layouts
-from orchestrator.folders.link import LinkReport, LinkRequest, link
+from orchestrator.folders.link import LinkReport, LinkRequest, folder_of, link
+from orchestrator.layouts.interface import Surroundings, ToolFolder
+from orchestrator.layouts.known import layouts
 from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.plain import FILES, ONE, REPO, THREE, TWO
 
-LAYOUTS = parse_layouts(templating.read("layouts.toml"))
+LAYOUTS = layouts(templating.read("layouts.toml"))
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def cache(tmp_path: Path) -> Iterator[Cache]:
 
 
 def make(cache: Cache, folder: Path, revision: str | None = None, layout: str = "flat", **given: Any) -> LinkReport:
-    request = LinkRequest(Target(given.pop("repo", REPO), revision), folder, LAYOUTS[layout], **given)
+    request = LinkRequest(Target(given.pop("repo", REPO), revision), ToolFolder(folder, ""), LAYOUTS[layout], **given)
     return link(request, cache, stop=Stop())
 
 
@@ -160,4 +161,63 @@ def test_a_stopped_link_ends_soon(cache: Cache, tmp_path: Path) -> None:
     stop = Stop()
     stop.set()
     with pytest.raises(Interrupted):
-        link(LinkRequest(Target(REPO), tmp_path / "m", LAYOUTS["flat"]), cache, stop=stop)
+        link(LinkRequest(Target(REPO), ToolFolder(tmp_path / "m", ""), LAYOUTS["flat"]), cache, stop=stop)
+
+
+STUDIO = "lm-studio"
+
+
+def shared(cache: Cache, folder: Path) -> dict[str, bool]:
+    """Of each file below, whether it is the cache's own."""
+    blobs = {path.stat().st_ino for path in cache.layout.cache_dir.rglob("blobs/*")}
+    found = (path for path in folder.rglob("*") if path.is_file() and ".glm-aria" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path.stat().st_ino in blobs for path in found}
+
+
+def test_a_program_shares_weights_and_gets_text_of_its_own(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache)
+    report = make(cache, tmp_path / "m", layout=STUDIO)
+    by_mode = {file.piece.file.path: file.mode for file in report.files}
+    assert by_mode["config.json"] in (Mode.COPY, Mode.REFLINK)
+    shares = by_mode["a.safetensors"] is Mode.HARD
+    assert shared(cache, tmp_path / "m") == {
+        "org/m/a.safetensors": shares, "org/m/sub/b.safetensors": shares, "org/m/config.json": False,
+    }  # fmt: skip
+    assert shares or by_mode["a.safetensors"] is Mode.REFLINK
+    assert not any(file.is_new for file in make(cache, tmp_path / "m", layout=STUDIO).files)
+
+
+def test_models_in_one_folder_leave_each_other_alone(cache: Cache, tmp_path: Path) -> None:
+    folder, other = tmp_path / "m", RepoId(RepoType.MODEL, "org/other")
+    plain.put(cache)
+    plain.put(cache, repo=other)
+    make(cache, folder, layout=STUDIO)
+    make(cache, folder, layout=STUDIO, repo=other)
+    plain.put(cache, {"config.json": b"[]"}, commit=TWO)
+    make(cache, folder, layout=STUDIO)
+    found = {path: data for path, data in content(folder).items() if ".glm-aria" not in path}
+    assert found == {"org/m/config.json": b"[]", **{f"org/other/{path}": data for path, data in FILES.items()}}
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache)
+    report = make(cache, tmp_path / "m", layout=STUDIO, dry_run=True)
+    assert [(file.mode, file.is_new) for file in report.files] == [(None, True)] * 3
+    assert not (tmp_path / "m").exists()
+    (tmp_path / "m" / "org" / "m").mkdir(parents=True)
+    (tmp_path / "m" / "org" / "m" / "config.json").write_bytes(b"mine")
+    with pytest.raises(CannotCreateError):
+        make(cache, tmp_path / "m", layout=STUDIO, dry_run=True)
+
+
+def test_a_program_that_reads_models_gets_no_datasets(cache: Cache, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no model"):
+        make(cache, tmp_path / "m", layout=STUDIO, repo=RepoId(RepoType.DATASET, "org/d"))
+
+
+def test_a_folder_is_named_or_found(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path, {})
+    assert folder_of(LAYOUTS[STUDIO], None, around).folder == tmp_path / ".lmstudio" / "models"
+    assert folder_of(LAYOUTS[STUDIO], tmp_path, around) == ToolFolder(tmp_path, "")
+    with pytest.raises(UsageError, match="where"):
+        folder_of(LAYOUTS["flat"], None, around)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -19,6 +19,7 @@ from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
+from orchestrator.layouts.known import LayoutName
 from orchestrator.lists.request import Item, PullRequest
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class LinkOptions:
     """The options of `cache link`."""
 
     model: Annotated[str, argument("MODEL")]
-    folder: Annotated[str, argument("DIR")]
+    folder: Annotated[str | None, argument("[DIR]", required=False)]
     reflink: Annotated[
         bool, option("--reflink", help="Share disk blocks until one side is edited; fail if that is impossible.")
     ]
@@ -41,40 +42,46 @@ class LinkOptions:
         bool, option("--sym", help="Make symlinks: broken once the model is removed; an edit also changes the cache.")
     ]
     layout: Annotated[
-        Literal["flat", "project"],
+        LayoutName,
         option("--layout", default="project", show_default=True,
-               help="project: checkpoints/, config/ and metadata.json. flat: as in the repo."),
+               help="project: checkpoints/, config/ and metadata.json. flat: as in the repo. The others: as that "
+               "program looks for models."),
     ]  # fmt: skip
     force: Annotated[
         bool, option("--force", help="Replace files in DIR that were edited, or that glm-aria did not make.")
     ]
+    dry_run: Annotated[bool, option("--dry-run", help="Show what would be linked, without doing it.")]
     place: CacheOptions
 
 
 @click.command("link")
 @takes(LinkOptions)
 def link(options: LinkOptions) -> int:
-    """Make a project folder from a model in the cache, without a network.
+    """Put a model of the cache into a folder of yours or of another program, without a network.
 
-    MODEL is org/name, or org/name@revision. Files share their blocks with the cache if the file system can do that
-    (Btrfs, XFS and others), and are copies otherwise, so you may edit them. Run it again to update the folder: without
-    --force it never replaces files that you edited, or that it did not make.
+    MODEL is org/name, or org/name@revision. In a folder of yours, files share their blocks with the cache if the file
+    system can do that (Btrfs, XFS and others), and are copies otherwise, so you may edit them. For another program, DIR
+    is its folder for models, found by its own settings if you leave it out; there, large files are hard links to the
+    cache if blocks cannot be shared. Run it again to update the folder: without --force it never replaces files that
+    you edited, or that it did not make.
 
     \b
     Examples:
       glm-aria cache link org/name my-project
       glm-aria cache link org/name@v1 models/name --layout flat --sym
+      glm-aria cache link org/name --layout lm-studio
     """
     modes = (("reflink", options.reflink), ("copy", options.copy), ("hard", options.hard), ("sym", options.sym))
     chosen = [name for name, is_given in modes if is_given]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other")
     target = parse_target(options.model)
+    from orchestrator.app.out_of_cache import LinkHow
     from orchestrator.folders.documents import LinkDocument
 
-    where = places.absolute(options.folder)
-    mode = chosen[0] if chosen else "auto"
-    report = services(shared.settings(options)).link(target, where, options.layout, mode, force=options.force)
+    where = places.absolute(options.folder) if options.folder else None
+    how = LinkHow(chosen[0] if chosen else None, force=options.force, dry_run=options.dry_run)
+    report = services(shared.settings(options)).link(target, where, options.layout, how)
     run = Run(options.place.as_json)
     if report.missing:
         run.emit(_incomplete(report))
@@ -94,7 +101,11 @@ def _incomplete(report: LinkReport) -> Notice:
 def _print_linked(found: LinkDocument) -> None:
     new = [item for item in found.files if item.new]
     size = format_size(sum(item.size for item in new))
-    how = ", ".join(sorted({item.mode.value for item in new})) or "nothing to do"
+    how = ", ".join(sorted({item.mode.value for item in new if item.mode})) or ("dry run" if new else "nothing to do")
+    if found.because:
+        terminal.say(printable(f"{found.folder} ({found.because})"))
+    for item in found.left_out:
+        terminal.say(printable(f"left out: {item.path}: {item.reason}"))
     terminal.say(printable(f"{found.repo}: {len(new)} of {len(found.files)} files, {size} ({how})"))
     terminal.result(found.folder)
 

@@ -4,7 +4,8 @@ import pytest
 
 from orchestrator import templating
 from orchestrator.errors import UnsafeError
-from orchestrator.folders.layouts import parse_layouts
+from orchestrator.layouts.plain import parse_layouts
+from tests.layouts.models import model
 
 LAYOUTS = parse_layouts(templating.read("layouts.toml"))
 
@@ -28,4 +29,4 @@ def test_a_project_has_weights_and_the_rest(path: str, place: str) -> None:
 @pytest.mark.parametrize("path", [".glm-aria/metadata.json", ".GLM-ARIA/Metadata.json", ".glm-aria/metadata.json/x"])
 def test_no_file_lies_where_the_metadata_lie(path: str) -> None:
     with pytest.raises(UnsafeError):
-        LAYOUTS["flat"].places([path])
+        LAYOUTS["flat"].arrange(model({path: b"x"})).refuse_wrong({})

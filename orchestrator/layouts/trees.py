@@ -1,0 +1,52 @@
+"""Folders of models as programs of others keep them: readers of names and small files that trust nothing of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.errors import GlmAriaError
+from orchestrator.system.small_files import SETTINGS_BYTES, read_small
+
+
+def folders_in(folder: Path) -> tuple[Path, ...]:
+    """The folders in one, sorted, without hidden ones; links to folders count. Empty where it cannot be read."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            with contextlib.suppress(OSError):
+                if not path.name.startswith(".") and path.is_dir():
+                    found.append(path)
+    return tuple(found)
+
+
+def has_file(folder: Path) -> bool:
+    """True when a regular file lies somewhere below."""
+    return any(names for _, _, names in os.walk(folder))
+
+
+def refs_of(*names: str) -> Iterator[Ref]:
+    """The ref of each name that may be one of a model, at its main branch."""
+    for name in names:
+        with contextlib.suppress(GlmAriaError):
+            yield Ref(RepoId(RepoType.MODEL, name))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a small JSON file of a program's; None where it is none, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return json.loads(read_small(path, SETTINGS_BYTES, follow=True))
+    return None
+
+
+def read_line(path: Path) -> str | None:
+    """The first line of a small file, without blanks around; None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        text = read_small(path, SETTINGS_BYTES, follow=True).decode().strip()
+        return text.splitlines()[0] if text else None
+    return None
