@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from orchestrator import templating
 from orchestrator.app.compose import open_cache, sources_of
 from orchestrator.core.refs import Target
 from orchestrator.disk.copies import Mode
-from orchestrator.disk.places import home
 from orchestrator.exports import export as exports
 from orchestrator.folders import link as folders
-from orchestrator.layouts.interface import Surroundings
+from orchestrator.layouts.finding import folder_of, here
 from orchestrator.layouts.known import layouts
 from orchestrator.settings import Settings
 from orchestrator.system.signals import stoppable
@@ -31,10 +28,10 @@ class LinkHow:
 
 def link(settings: Settings, target: Target, folder: Path | None, layout: str, how: LinkHow) -> folders.LinkReport:
     """Put a model of the cache into a folder, without one that of the layout's program."""
-    known = layouts(templating.read("layouts.toml"))[layout]
+    known = layouts()[layout]
     request = folders.LinkRequest(
         target,
-        folders.folder_of(known, folder, Surroundings(home(), os.environ)),
+        folder_of(known, folder, here()),
         known,
         Mode(how.mode) if how.mode else None,
         how.force,

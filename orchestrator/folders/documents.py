@@ -118,6 +118,9 @@ class ImportDocument:
     """The data of `cache import`."""
 
     dry_run: bool
+    folder: str
+    because: str
+    layout: str | None
     files: tuple[ImportedFile, ...]
     models: tuple[MissingOfModel, ...]
     bytes_imported: Count
@@ -127,6 +130,9 @@ class ImportDocument:
         """The data of an import."""
         return cls(
             dry_run=report.is_dry,
+            folder=str(report.folder.folder),
+            because=report.folder.because,
+            layout=report.layout,
             files=tuple(map(ImportedFile.of, report.files)),
             models=tuple(MissingOfModel(str(left.ref), left.commit, left.files, left.bytes) for left in report.models),
             bytes_imported=sum(item.size for item in report.files if item.state is ImportState.IMPORTED),

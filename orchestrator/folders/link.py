@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.cache.cache import Cache
@@ -15,7 +14,7 @@ from orchestrator.disk.copies import Mode
 from orchestrator.errors import UsageError
 from orchestrator.folders.cached import open_model
 from orchestrator.folders.project import Linked, Project, make_project
-from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, Surroundings, ToolFolder
+from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
 from orchestrator.system.signals import Stop
 
@@ -51,19 +50,6 @@ class LinkReport:
     missing: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     is_dry: bool = False
-
-
-def folder_of(layout: Layout, named: Path | None, around: Surroundings) -> ToolFolder:
-    """The folder that the user named, or the one of the layout's program. Raises UsageError when there is neither."""
-    if named is not None:
-        return ToolFolder(named, "")
-    found = layout.find(around)
-    if found is None:
-        raise UsageError(
-            f"nothing says where {layout.title} keeps its models",
-            hint=f"name the folder: --layout {layout.name} … DIR",
-        )
-    return found
 
 
 def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:

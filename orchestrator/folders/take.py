@@ -17,7 +17,6 @@ from pathlib import Path
 
 from orchestrator.cache.cache import Cache, HfCache
 from orchestrator.cache.layout import is_junk
-from orchestrator.cache.records import Records
 from orchestrator.catalogs.sites import Sites
 from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
@@ -34,12 +33,13 @@ from orchestrator.errors import (
     TemporaryError,
 )
 from orchestrator.events import Emit, Phase, Queued
+from orchestrator.folders.candidates import candidates
+from orchestrator.layouts.interface import OWN, Layout, ToolFolder
 from orchestrator.lists.request import PullRequest
 from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import verify
-from orchestrator.resolve.question import Question
-from orchestrator.resolve.resolve import remember, resolve
+from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
 
 
@@ -57,11 +57,13 @@ class ImportState(StrEnum):
 class ImportRequest:
     """A request to import: a folder, and the models; without one, all that were ever listed here.
 
-    With `hard` a file on the cache's volume becomes part of the cache instead of being copied.
+    The names in the folder of a program with this `layout` say more models. With `hard` a file on the cache's volume
+    becomes part of the cache instead of being copied.
     """
 
-    folder: Path
+    folder: ToolFolder
     pull: PullRequest
+    layout: Layout | None = None
     hard: bool = False
     dry_run: bool = False
 
@@ -97,6 +99,8 @@ class ImportReport:
     files: tuple[Imported, ...]
     models: tuple[Left, ...]
     is_dry: bool
+    folder: ToolFolder
+    layout: str | None
     interrupted: int | None = None
 
 
@@ -116,9 +120,12 @@ def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit
     Raises NotFoundError when the folder is no folder or no listing is known, what resolving raises, NoSpaceError and
     the like of the cache's disk.
     """
-    if not request.folder.is_dir():
-        raise NotFoundError(f"{os.fspath(request.folder)!r} is not a folder", hint="name the folder that has the files")
-    models = _models(request, sites, cache.records, emit)
+    folder = request.folder.folder
+    if not folder.is_dir():
+        raise NotFoundError(f"{os.fspath(folder)!r} is not a folder", hint="name the folder that has the files")
+    claims = request.layout.claims(folder) if request.layout else ()
+    found = candidates(request.pull, claims, sites, cache.records, emit)
+    models, asked = found.models, {id(model) for model in found.asked}
     done: list[Imported] = []
     with cache.blobs.use() as use:
         use.hold({model.ref.repo.folder for model in models})
@@ -126,8 +133,8 @@ def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit
         # Of what programs leave in any folder only that is told which some model has on purpose.
         paths = [
             item
-            for item in _files(request.folder)
-            if item[1].st_size in wanted.sizes or not is_junk(item[0].relative_to(request.folder).as_posix())
+            for item in _files(folder)
+            if item[1].st_size in wanted.sizes or not is_junk(item[0].relative_to(folder).as_posix())
         ]
         todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
         emit(Queued(len(todo), sum(found.st_size for _, found in todo), to="look at"))
@@ -138,31 +145,14 @@ def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit
                 done.append(taker.take(path, found))
             if not request.dry_run:
                 for model in taker.touched.values():
-                    _publish_if_whole(model, cache, sites if request.pull.items else None)
+                    _publish_if_whole(model, cache, sites if id(model) in asked else None)
         except Interrupted:
             stop.set()
         shown = models if request.pull.items else list(taker.touched.values())
         left = tuple(_left(model, cache.blobs) for model in shown)
-    return ImportReport(tuple(done), left, request.dry_run, stop.signal_number if stop.is_set() else None)
-
-
-def _models(request: ImportRequest, sites: Sites, records: Records, emit: Emit) -> list[ResolvedModel]:
-    if request.pull.items:
-        return [resolve(Question(item, request.pull, sites, records, emit)) for item in request.pull.items]
-    models = []
-    for repo, commit in records.commits():
-        record = records.load(repo, commit)
-        if record is not None:
-            names = records.revisions(repo, commit)
-            # The records do not tell the catalog; it only matters for what is asked, and here nobody is.
-            ref = Ref(repo, commit if record.pinned or not names else names[0])
-            models.append(ResolvedModel(ref, record.tree, record.tree, record.trust, record.is_restricted))
-    if not models:
-        raise NotFoundError(
-            "no model was ever listed for this cache, so these files are unknown",
-            hint="name the model: glm-aria cache import DIR --model org/name",
-        )
-    return models
+    name = request.layout.name if request.layout else None
+    stopped = stop.signal_number if stop.is_set() else None
+    return ImportReport(tuple(done), left, request.dry_run, request.folder, name, stopped)
 
 
 def _index(models: list[ResolvedModel], blobs: HfCache) -> _Wanted:
@@ -178,10 +168,10 @@ def _index(models: list[ResolvedModel], blobs: HfCache) -> _Wanted:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every regular file below, each content once; links to files are followed, links to folders are not."""
+    """Every regular file below but ours, each content once; links to files are followed, to folders are not."""
     seen: set[tuple[int, int]] = set()
     for at, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != OWN)
         for name in sorted(names):
             path = Path(at, name)
             try:

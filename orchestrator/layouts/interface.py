@@ -67,8 +67,8 @@ class LeftOut:
 class Arrangement:
     """A model in a program's folder, or in the folder `inside` that, which then has this model alone.
 
-    All places are relative to it, with `/`. `book` is the place of our metadata. `places` has the repo path and the place of each file, `beside` the place and
-    the content of each small file that the program wants beside them.
+    All places are relative to it, with `/`. `book` is the place of our metadata. `places` has the repo path and the
+    place of each file, `beside` the place and the content of each small file that the program wants beside them.
     """
 
     book: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from orchestrator import templating
 from orchestrator.layouts.interface import Layout
 from orchestrator.layouts.lm_studio import LmStudio
 from orchestrator.layouts.plain import parse_layouts
@@ -11,9 +12,10 @@ from orchestrator.layouts.plain import parse_layouts
 ToolName = Literal["lm-studio"]
 LayoutName = Literal["flat", "project", ToolName]
 
-_TOOLS: tuple[Layout, ...] = (LmStudio(),)
+TOOLS: tuple[Layout, ...] = (LmStudio(),)
+"""The layouts of other programs."""
 
 
-def layouts(table: str) -> dict[str, Layout]:
-    """The layouts of other programs, and those of the table (templates/layouts.toml)."""
-    return {**parse_layouts(table), **{layout.name: layout for layout in _TOOLS}}
+def layouts() -> dict[str, Layout]:
+    """The layouts of other programs, and those of templates/layouts.toml."""
+    return {**parse_layouts(templating.read("layouts.toml")), **{layout.name: layout for layout in TOOLS}}

@@ -9,20 +9,19 @@ from typing import Any
 
 import pytest
 
-from orchestrator import templating
 from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.disk.copies import Mode
 from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
-from orchestrator.folders.link import LinkReport, LinkRequest, folder_of, link
-from orchestrator.layouts.interface import Surroundings, ToolFolder
+from orchestrator.folders.link import LinkReport, LinkRequest, link
+from orchestrator.layouts.interface import ToolFolder
 from orchestrator.layouts.known import layouts
 from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.plain import FILES, ONE, REPO, THREE, TWO
 
-LAYOUTS = layouts(templating.read("layouts.toml"))
+LAYOUTS = layouts()
 
 
 @pytest.fixture
@@ -213,11 +212,3 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(cache: Cache, tmp_path:
 def test_a_program_that_reads_models_gets_no_datasets(cache: Cache, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no model"):
         make(cache, tmp_path / "m", layout=STUDIO, repo=RepoId(RepoType.DATASET, "org/d"))
-
-
-def test_a_folder_is_named_or_found(tmp_path: Path) -> None:
-    around = Surroundings(tmp_path, {})
-    assert folder_of(LAYOUTS[STUDIO], None, around).folder == tmp_path / ".lmstudio" / "models"
-    assert folder_of(LAYOUTS[STUDIO], tmp_path, around) == ToolFolder(tmp_path, "")
-    with pytest.raises(UsageError, match="where"):
-        folder_of(LAYOUTS["flat"], None, around)

@@ -14,6 +14,8 @@ from orchestrator.core.refs import RepoId, RepoType
 from orchestrator.core.trust import Policy
 from orchestrator.errors import NotFoundError, SourcesDownError, TrustError
 from orchestrator.folders.take import ImportReport, ImportRequest, ImportState, take
+from orchestrator.layouts.interface import ToolFolder
+from orchestrator.layouts.lm_studio import LmStudio
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
@@ -46,7 +48,7 @@ def bring(cache: Cache, folder: Path, *catalogs: PlainCatalog, stop: Stop | None
     items = given.pop("items", (Item(plain.ref()),))
     pull = PullRequest(items, policy=Policy(given.pop("policy", "agree")))
     sites = plain.sites(*(catalogs or (PlainCatalog(),)))
-    return take(ImportRequest(folder, pull, **given), sites, cache, stop=stop or Stop(), emit=Heard())
+    return take(ImportRequest(ToolFolder(folder, ""), pull, **given), sites, cache, stop=stop or Stop(), emit=Heard())
 
 
 def states(report: ImportReport) -> dict[str, ImportState]:
@@ -159,3 +161,42 @@ def test_an_interrupted_import_says_so_and_keeps_what_came(cache: Cache, stick: 
     report = bring(cache, stick, stop=stop)
     assert report.interrupted == stop.signal_number
     assert report.models[0].files == len(FILES)
+
+
+def names_in(tmp_path: Path, *places: str) -> Path:
+    folder = tmp_path / "models"
+    for place in places:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(BIG)
+    return folder
+
+
+def test_names_in_a_programs_folder_say_which_listings_to_ask_for(cache: Cache, tmp_path: Path) -> None:
+    folder = names_in(tmp_path, "org/m/other-name.safetensors", ".glm-aria/scratch")
+    report = bring(cache, folder, items=(), layout=LmStudio())
+    assert states(report) == {"other-name.safetensors": ImportState.IMPORTED}
+    assert (cache.layout.snapshot(REPO, ONE) / "a.safetensors").read_bytes() == BIG
+    assert [(str(left.ref), left.files) for left in report.models] == [("org/m@main", 2)]
+
+
+def test_a_name_that_is_no_repo_is_told_and_believed_in_nothing(cache: Cache, tmp_path: Path) -> None:
+    folder, heard = names_in(tmp_path, "org/m/a.safetensors"), Heard()
+    request = ImportRequest(ToolFolder(folder, ""), PullRequest(()), LmStudio())
+    sites = plain.sites(PlainCatalog(error=NotFoundError("no such repo")))
+    with pytest.raises(NotFoundError, match="unknown"):
+        take(request, sites, cache, stop=Stop(), emit=heard)
+    assert heard.codes == ["unknown-repo"]
+    plain.put(cache, {"config.json": b"{}"}, repo=OTHER_REPO)
+    assert states(take(request, sites, cache, stop=Stop(), emit=heard)) == {"a.safetensors": ImportState.UNMATCHED}
+
+
+def test_without_a_server_only_what_is_remembered_of_a_folders_names_counts(cache: Cache, tmp_path: Path) -> None:
+    folder = names_in(tmp_path, "org/m/a.safetensors")
+    request = ImportRequest(ToolFolder(folder, ""), PullRequest((), offline=True), LmStudio())
+    catalog = PlainCatalog()
+    with pytest.raises(NotFoundError):
+        take(request, plain.sites(catalog), cache, stop=Stop(), emit=Heard())
+    assert catalog.asked == []
+    remember(plain.model_of(FILES), cache.records, plain.sites(catalog))
+    report = take(request, plain.sites(catalog), cache, stop=Stop(), emit=Heard())
+    assert states(report) == {"a.safetensors": ImportState.IMPORTED}

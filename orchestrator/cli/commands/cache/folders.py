@@ -19,7 +19,7 @@ from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
-from orchestrator.layouts.known import LayoutName
+from orchestrator.layouts.known import LayoutName, ToolName
 from orchestrator.lists.request import Item, PullRequest
 
 if TYPE_CHECKING:
@@ -104,8 +104,10 @@ def _print_linked(found: LinkDocument) -> None:
     how = ", ".join(sorted({item.mode.value for item in new if item.mode})) or ("dry run" if new else "nothing to do")
     if found.because:
         terminal.say(printable(f"{found.folder} ({found.because})"))
-    for item in found.left_out:
-        terminal.say(printable(f"left out: {item.path}: {item.reason}"))
+    for reason in dict.fromkeys(item.reason for item in found.left_out):
+        paths = [item.path for item in found.left_out if item.reason == reason]
+        more = f" and {len(paths) - 1} more" if paths[1:] else ""
+        terminal.say(printable(f"left out: {paths[0]}{more}: {reason}"))
     terminal.say(printable(f"{found.repo}: {len(new)} of {len(found.files)} files, {size} ({how})"))
     terminal.result(found.folder)
 
@@ -114,7 +116,12 @@ def _print_linked(found: LinkDocument) -> None:
 class ImportOptions:
     """The options of `cache import`."""
 
-    folder: Annotated[str, argument("DIR")]
+    folder: Annotated[str | None, argument("[DIR]", required=False)]
+    layout: Annotated[
+        ToolName | None,
+        what("--layout", help="DIR is a folder of this program, or its own if you leave DIR out: also import the "
+             "models that the names in it say."),
+    ]  # fmt: skip
     model: Annotated[
         str | None,
         what("--model", metavar="REF", help="Import only the files of this model, as the root lists them."),
@@ -149,13 +156,15 @@ def import_(options: ImportOptions) -> int:
     DIR is any folder: a USB stick, a cache of hf or ModelScope, a ComfyUI folder. Names do not matter: a file is
     imported if its size and digest stand in a listing. Without --model, these are the listings of all models ever
     pulled into this cache; with --model, the listing of REF, from the root as for pull (or a remembered one, with
-    --offline); with --locked, those of a lock file, without asking a server. Each file is verified like a download.
-    DIR stays as it is. Afterwards pull fetches only the rest.
+    --offline); with --locked, those of a lock file, without asking a server. With --layout, or if DIR is the own folder
+    of one of those programs, the root is also asked for the listings of the repos that names in DIR say. Each file is
+    verified like a download. DIR stays as it is. Afterwards pull fetches only the rest.
 
     \b
     Examples:
       glm-aria cache import /media/usb --model org/name
       glm-aria cache import ~/ComfyUI/models --dry-run
+      glm-aria cache import --layout lm-studio
     """
     settings = shared.settings(options)
     run = Run.watching(options.output, settings)
@@ -176,8 +185,13 @@ def import_(options: ImportOptions) -> int:
     )
     from orchestrator.folders.documents import ImportDocument
     from orchestrator.folders.take import ImportRequest
+    from orchestrator.layouts.finding import folder_to_read, here
 
-    request = ImportRequest(places.absolute(options.folder), pull, hard=options.hard, dry_run=options.dry_run)
+    named = places.absolute(options.folder) if options.folder else None
+    chosen = folder_to_read(options.layout, named, here())
+    if chosen.at.because and not run.is_quiet:
+        terminal.say(printable(f"{chosen.at.folder} ({chosen.at.because})"))
+    request = ImportRequest(chosen.at, pull, chosen.layout, hard=options.hard, dry_run=options.dry_run)
     with run.watched():
         report = services(settings).take(request, run.emit)
     failed = {str(file.path) for file in report.files if file.error is not None}
