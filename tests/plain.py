@@ -45,7 +45,7 @@ SCOPE = Source("scope", "https://scope.test", MS)
 
 def file_of(path: str, data: bytes) -> RepoFile:
     """A file of a listing, small ones with the digest that git gives them."""
-    if path.endswith(".safetensors"):
+    if path.endswith((".safetensors", ".gguf")):
         return RepoFile(path, len(data), Digest(Algorithm.SHA256, hashlib.sha256(data).hexdigest()), is_lfs=True)
     oid = hashlib.sha1(git_blob_header(len(data)) + data).hexdigest()
     return RepoFile(path, len(data), Digest(Algorithm.GIT_SHA1, oid), is_lfs=False, git_oid=oid)

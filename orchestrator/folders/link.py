@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from orchestrator import __version__
@@ -12,7 +13,7 @@ from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
 from orchestrator.errors import UsageError
-from orchestrator.folders.cached import open_model
+from orchestrator.folders.cached import CachedModel, open_model
 from orchestrator.folders.project import Linked, Project, make_project
 from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
@@ -65,6 +66,9 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         found = open_model(request.target, cache, use, stop)
         model = ModelFiles(repo, found.commit, request.target.revision, found.files)
         arrangement = layout.arrange(model)
+        if layout.shares and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
+            there = ToolFolder(folder, f"{layout.title} reads this cache itself")
+            return LinkReport(repo, found.commit, _trust(found), there, layout.name, (), found.missing)
         wanted = {path for path, _ in arrangement.places}
         chosen = [item.file for item in found.files if item.file.path in wanted]
         if request.portable:
@@ -75,7 +79,7 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
             # Where the file system shares copies this asks for too much, never for too little.
             space_.check(sum(file.size for file in chosen), folder)
             space_.check_largest(max((file.size for file in chosen), default=0), folder)
-        trust = found.record.trust if found.record else None
+        trust = _trust(found)
         named = f"{repo.url_path}@{request.target.revision or found.commit}"
         project = Project(named, model, trust, layout.name, arrangement, __version__)
         stop.is_abrupt = False
@@ -91,3 +95,7 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         arrangement.left_out,
         request.dry_run,
     )
+
+
+def _trust(found: CachedModel) -> Trust | None:
+    return found.record.trust if found.record else None

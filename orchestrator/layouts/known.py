@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator import templating
+from orchestrator.layouts.comfyui import ComfyUi
 from orchestrator.layouts.interface import Layout
+from orchestrator.layouts.llama_cpp import LlamaCpp, LlamaCppFlat
 from orchestrator.layouts.lm_studio import LmStudio
 from orchestrator.layouts.plain import parse_layouts
+from orchestrator.layouts.text_generation_webui import TextGenerationWebui
 
-ToolName = Literal["lm-studio"]
+ToolName = Literal["lm-studio", "llama.cpp", "llama.cpp-flat", "text-generation-webui", "comfyui"]
 LayoutName = Literal["flat", "project", ToolName]
 
-TOOLS: tuple[Layout, ...] = (LmStudio(),)
+TOOLS: tuple[Layout, ...] = (LmStudio(), LlamaCpp(), LlamaCppFlat(), TextGenerationWebui(), ComfyUi())
 """The layouts of other programs."""
 
 

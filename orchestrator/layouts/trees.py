@@ -44,9 +44,14 @@ def read_json(path: Path) -> Any:
     return None
 
 
+def read_text(path: Path) -> str:
+    """The content of a small file; empty where it is no text, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_small(path, SETTINGS_BYTES, follow=True).decode()
+    return ""
+
+
 def read_line(path: Path) -> str | None:
     """The first line of a small file, without blanks around; None where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        text = read_small(path, SETTINGS_BYTES, follow=True).decode().strip()
-        return text.splitlines()[0] if text else None
-    return None
+    text = read_text(path).strip()
+    return text.splitlines()[0] if text else None

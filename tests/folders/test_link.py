@@ -14,8 +14,8 @@ from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.disk.copies import Mode
 from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
 from orchestrator.folders.link import LinkReport, LinkRequest, link
-from orchestrator.layouts.interface import ToolFolder
-from orchestrator.layouts.known import layouts
+from orchestrator.layouts.interface import Layout, ToolFolder
+from orchestrator.layouts.known import TOOLS, layouts
 from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
@@ -212,3 +212,63 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(cache: Cache, tmp_path:
 def test_a_program_that_reads_models_gets_no_datasets(cache: Cache, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no model"):
         make(cache, tmp_path / "m", layout=STUDIO, repo=RepoId(RepoType.DATASET, "org/d"))
+
+
+BIG = {"config.json": b"{}", "loras/m-Q4_K_M.gguf": b"g" * 4_000_000, "loras/m.safetensors": b"s" * 4_000_000}
+
+
+@pytest.mark.parametrize("layout", TOOLS, ids=lambda layout: layout.name)
+def test_a_model_in_a_programs_folder_takes_no_second_copy(cache: Cache, tmp_path: Path, layout: Layout) -> None:
+    plain.put(cache, BIG)
+    report = make(cache, tmp_path / "m", layout=layout.name)
+    weights = {file.mode for file in report.files if file.piece.file.is_lfs}
+    assert weights in ({Mode.HARD}, {Mode.REFLINK})
+    found = {(path.stat().st_dev, path.stat().st_ino): path.stat() for path in tmp_path.rglob("*") if path.is_file()}
+    shared = 0 if weights == {Mode.HARD} else sum(file.piece.file.size for file in report.files)
+    used = sum(stat.st_blocks * 512 for stat in found.values()) - shared
+    assert used <= 1.02 * sum(map(len, BIG.values()))
+    assert not any(file.is_new for file in make(cache, tmp_path / "m", layout=layout.name).files)
+
+
+def test_a_program_that_reads_the_cache_itself_needs_nothing(cache: Cache) -> None:
+    plain.put(cache, BIG)
+    report = make(cache, cache.layout.cache_dir, layout="llama.cpp")
+    assert report.files == ()
+    assert "reads this cache itself" in report.folder.because
+    assert not (cache.layout.cache_dir / ".glm-aria").exists()
+
+
+def test_a_file_of_another_model_is_not_replaced(cache: Cache, tmp_path: Path) -> None:
+    other = RepoId(RepoType.MODEL, "org/other")
+    plain.put(cache, {"loras/style.safetensors": b"one"})
+    plain.put(cache, {"loras/style.safetensors": b"two"}, repo=other)
+    make(cache, tmp_path / "m", layout="comfyui")
+    with pytest.raises(CannotCreateError, match="is a file of org/m"):
+        make(cache, tmp_path / "m", layout="comfyui", repo=other)
+    assert (tmp_path / "m" / "loras" / "style.safetensors").read_bytes() == b"one"
+
+
+def test_a_file_that_two_models_have_stays_while_one_of_them_has_it(cache: Cache, tmp_path: Path) -> None:
+    other, style = RepoId(RepoType.MODEL, "org/other"), {"loras/style.safetensors": b"one"}
+    plain.put(cache, style)
+    plain.put(cache, style, repo=other)
+    make(cache, tmp_path / "m", layout="comfyui")
+    make(cache, tmp_path / "m", layout="comfyui", repo=other)
+    plain.put(cache, {"loras/new.safetensors": b"two"}, commit=TWO)
+    make(cache, tmp_path / "m", layout="comfyui")
+    assert sorted(path.name for path in (tmp_path / "m" / "loras").iterdir()) == [
+        "new.safetensors",
+        "style.safetensors",
+    ]
+
+
+def test_what_a_program_wrote_beside_the_files_is_its_own(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache, BIG)
+    ref = tmp_path / "m" / "models--org--m" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    ref.write_text(TWO)
+    with pytest.raises(CannotCreateError, match="refs/main"):
+        make(cache, tmp_path / "m", layout="llama.cpp")
+    assert ref.read_text() == TWO
+    make(cache, tmp_path / "m", layout="llama.cpp", force=True)
+    assert ref.read_text() == ONE
