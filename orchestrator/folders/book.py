@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestrator.core.files import RepoFile
+from orchestrator.core.files import Digest
 from orchestrator.core.names import check_path
 from orchestrator.disk.access import belongs_to_others
 from orchestrator.disk.conflicts import in_the_way, look_at
@@ -31,12 +31,15 @@ _APART = (Mode.COPY, Mode.REFLINK)
 class Piece:
     """A thing that lies in the folder: a file of the model, or what its program wants beside it, whose path is ""."""
 
-    file: RepoFile
+    path: str
     place: str
+    size: int
+    digest: Digest
     source: Path | bytes
+    is_lfs: bool = False
 
 
-class State(StrEnum):
+class PlaceState(StrEnum):
     """The state of a place that is not right as it is."""
 
     ABSENT = "absent"
@@ -55,14 +58,14 @@ class Book:
         self._old = self._read(self._path)
         self._entries = {str(entry["place"]): entry for entry in self._old.get("files", ())}
 
-    def state(self, piece: Piece, mode: Mode, stop: threading.Event | None) -> State | Mode:
+    def state(self, piece: Piece, mode: Mode, stop: threading.Event | None) -> PlaceState | Mode:
         """The state of a place, or the mode by which it is right already."""
         place, source = piece.place, piece.source
         path = self._root / place
         found = look_at(path)
         # Of a folder, what is in it decides.
         if found is None or stat.S_ISDIR(found.st_mode):
-            return State.ABSENT
+            return PlaceState.ABSENT
         as_left = self._as_we_left_it(place, found)
         if self._is_right(piece, found, as_left, stop):
             used = Mode(self._entries[place]["mode"]) if as_left else Mode.COPY
@@ -74,8 +77,8 @@ class Book:
                 return used
             # Right, but made in another way than is asked for now, or by a run that was killed before it could say so;
             # the bytes are the same, so nothing is lost.
-            return State.OURS
-        return State.OURS if as_left else State.STRANGE
+            return PlaceState.OURS
+        return PlaceState.OURS if as_left else PlaceState.STRANGE
 
     def leftovers(self, wanted: set[str]) -> list[str]:
         """Places that we filled for another revision, that are as we left them, and that no other model has."""
@@ -140,14 +143,14 @@ class Book:
         return stat.S_ISLNK(found.st_mode) or entry["size"] == found.st_size
 
     def _is_right(self, piece: Piece, found: os.stat_result, as_left: bool, stop: threading.Event | None) -> bool:
-        file, path = piece.file, self._root / piece.place
+        path = self._root / piece.place
         if stat.S_ISLNK(found.st_mode):
             return path.readlink() == piece.source
-        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != piece.size:
             return False
         if as_left and not belongs_to_others(found):
-            return bool(self._entries[piece.place]["digest"] == str(file.digest))
-        return hash_file(path, file.digest.algorithm, size=file.size, stop=stop) == file.digest
+            return bool(self._entries[piece.place]["digest"] == str(piece.digest))
+        return hash_file(path, piece.digest.algorithm, size=piece.size, stop=stop) == piece.digest
 
 
 def _suits(used: Mode, asked: Mode) -> bool:

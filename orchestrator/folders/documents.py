@@ -52,9 +52,9 @@ class LinkDocument:
     def of(cls, report: LinkReport) -> Self:
         """The data of a folder that was made."""
         files = tuple(
-            LinkedFile(file.path, item.piece.place, file.size, str(file.digest), item.mode, item.is_new)
+            LinkedFile(piece.path, piece.place, piece.size, str(piece.digest), item.mode, item.is_new)
             for item in report.files
-            for file in (item.piece.file,)
+            for piece in (item.piece,)
         )
         return cls(
             repo=report.repo.url_path,

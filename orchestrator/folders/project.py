@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from orchestrator.core.files import Algorithm, Digest, RepoFile
+from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.trust import Trust
 from orchestrator.disk.atomic import drop, make_folder, open_root, scratch, sweep_scratch, write_file
 from orchestrator.disk.conflicts import in_the_way, make_room, refuse_folders, refuse_strange
 from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.folders import Folder
-from orchestrator.folders.book import Book, Piece, State
+from orchestrator.folders.book import Book, Piece, PlaceState
 from orchestrator.layouts.interface import OWN, Arrangement, ModelFiles
 from orchestrator.proof.hashing import halt
 from orchestrator.system.failures import on_disk
@@ -76,7 +76,7 @@ def make_project(
     known = {piece.place: book.state(piece, mode, stop) for piece in pieces}
     foreign = [path for path in obstacles if not book.is_as_left(path)]
     refuse_folders(root, wanted, foreign)
-    strange = [*foreign, *(place for place, state in known.items() if state is State.STRANGE)]
+    strange = [*foreign, *(place for place, state in known.items() if state is PlaceState.STRANGE)]
     if not force:
         book.refuse_of_others(strange)
         refuse_strange(root, strange, "folder")
@@ -119,14 +119,15 @@ def _pieces(project: Project) -> tuple[Piece, ...]:
     project.arrangement.refuse_wrong({path: item.file.digest for path, item in files.items()})
     found: dict[str, Piece] = {}
     for path, place in project.arrangement.places:
-        found.setdefault(place, Piece(files[path].file, place, files[path].real))
+        file = files[path].file
+        found.setdefault(place, Piece(path, place, file.size, file.digest, files[path].real, file.is_lfs))
     for place, content in project.arrangement.beside:
         digest = Digest(Algorithm.SHA256, hashlib.sha256(content).hexdigest())
-        found[place] = Piece(RepoFile("", len(content), digest, is_lfs=False), place, content)
+        found[place] = Piece("", place, len(content), digest, content)
     return tuple(found.values())
 
 
-def _mode(state: State | Mode) -> Mode | None:
+def _mode(state: PlaceState | Mode) -> Mode | None:
     return state if isinstance(state, Mode) else None
 
 
@@ -136,7 +137,7 @@ def _put(folder: Folder, own: Folder, piece: Piece, mode: Mode) -> Mode:
         write_file(folder.path / name, piece.source, own.held, folder=folder)
         return Mode.COPY
     # What git keeps as text is small, and people edit it: that must not reach the cache unless they asked for it.
-    chosen = Mode.AUTO if mode is Mode.SHARE and not piece.file.is_lfs else mode
+    chosen = Mode.AUTO if mode is Mode.SHARE and not piece.is_lfs else mode
     temporary = scratch(own.held)
     used = make(chosen, piece.source, temporary)
     try:
@@ -167,12 +168,12 @@ def _metadata(root: Path, project: Project, done: Sequence[Linked]) -> dict[str,
 
 
 def _entry(root: Path, item: Linked) -> dict[str, object]:
-    file, place = item.piece.file, item.piece.place
+    piece = item.piece
     return {
-        "path": file.path,
-        "place": place,
-        "size": file.size,
-        "digest": str(file.digest),
+        "path": piece.path,
+        "place": piece.place,
+        "size": piece.size,
+        "digest": str(piece.digest),
         "mode": item.mode.value if item.mode else None,
-        "mtime_ns": os.lstat(root / place).st_mtime_ns,
+        "mtime_ns": os.lstat(root / piece.place).st_mtime_ns,
     }

@@ -33,7 +33,7 @@ from orchestrator.errors import (
     TemporaryError,
 )
 from orchestrator.events import Emit, Phase, Queued
-from orchestrator.folders.candidates import candidates
+from orchestrator.folders.listings import listings_for
 from orchestrator.layouts.interface import OWN, Layout, ToolFolder
 from orchestrator.lists.request import PullRequest
 from orchestrator.proof.hashing import read_both, read_whole
@@ -124,8 +124,8 @@ def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit
     if not folder.is_dir():
         raise NotFoundError(f"{os.fspath(folder)!r} is not a folder", hint="name the folder that has the files")
     claims = request.layout.claims(folder) if request.layout else ()
-    found = candidates(request.pull, claims, sites, cache.records, emit)
-    models, asked = found.models, {id(model) for model in found.asked}
+    listings = listings_for(request.pull, claims, sites, cache.records, emit)
+    models, asked = listings.models, {id(model) for model in listings.asked}
     done: list[Imported] = []
     with cache.blobs.use() as use:
         use.hold({model.ref.repo.folder for model in models})

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.app.aria2_input import write_aria2_input
 from orchestrator.app.examination import current, request_of
+from orchestrator.app.out_of_cache import LinkHow
 from orchestrator.app.services import Services
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.errors import NotFoundError, UsageError
@@ -56,7 +57,7 @@ def test_pins_stay(services: Services) -> None:
 
 def test_what_is_not_there(services: Services, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        services.link(parse_target("org/name"), tmp_path / "project", "flat", "copy", force=False)
+        services.link(parse_target("org/name"), tmp_path / "project", "flat", LinkHow("copy"))
     with pytest.raises(UsageError, match="shared Redis"):
         services.node_uses()
     assert services.forgive_mirror("nobody") == ()

@@ -176,7 +176,7 @@ def shared(cache: Cache, folder: Path) -> dict[str, bool]:
 def test_a_program_shares_weights_and_gets_text_of_its_own(cache: Cache, tmp_path: Path) -> None:
     plain.put(cache)
     report = make(cache, tmp_path / "m", layout=STUDIO)
-    by_mode = {file.piece.file.path: file.mode for file in report.files}
+    by_mode = {file.piece.path: file.mode for file in report.files}
     assert by_mode["config.json"] in (Mode.COPY, Mode.REFLINK)
     shares = by_mode["a.safetensors"] is Mode.HARD
     assert shared(cache, tmp_path / "m") == {
@@ -221,10 +221,10 @@ BIG = {"config.json": b"{}", "loras/m-Q4_K_M.gguf": b"g" * 4_000_000, "loras/m.s
 def test_a_model_in_a_programs_folder_takes_no_second_copy(cache: Cache, tmp_path: Path, layout: Layout) -> None:
     plain.put(cache, BIG)
     report = make(cache, tmp_path / "m", layout=layout.name)
-    weights = {file.mode for file in report.files if file.piece.file.is_lfs}
+    weights = {file.mode for file in report.files if file.piece.is_lfs}
     assert weights in ({Mode.HARD}, {Mode.REFLINK})
     found = {(path.stat().st_dev, path.stat().st_ino): path.stat() for path in tmp_path.rglob("*") if path.is_file()}
-    shared = 0 if weights == {Mode.HARD} else sum(file.piece.file.size for file in report.files)
+    shared = 0 if weights == {Mode.HARD} else sum(file.piece.size for file in report.files)
     used = sum(stat.st_blocks * 512 for stat in found.values()) - shared
     assert used <= 1.02 * sum(map(len, BIG.values()))
     assert not any(file.is_new for file in make(cache, tmp_path / "m", layout=layout.name).files)

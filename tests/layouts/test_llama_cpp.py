@@ -57,7 +57,7 @@ def test_a_model_without_gguf_or_owner_is_of_no_use(layout: LlamaCpp | LlamaCppF
 def test_its_folder_is_that_of_the_first_variable(tmp_path: Path) -> None:
     def found(layout: LlamaCpp | LlamaCppFlat, **environ: str) -> str | None:
         folder = layout.find(Surroundings(tmp_path, environ))
-        return folder and str(folder.folder)
+        return str(folder.folder) if folder else None
 
     assert found(LlamaCpp(), LLAMA_CACHE="/a", HF_HOME="/b") == "/a"
     assert found(LlamaCpp(), HF_HUB_CACHE="/a", HF_HOME="/b") == "/a"

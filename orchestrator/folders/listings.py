@@ -20,7 +20,7 @@ _OF_ONE = (NotAllowedError, NotFoundError, ProtocolError, TrustError, UnsafeErro
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class Listings:
     """Listings, each once: those that were asked for now, and those of earlier runs."""
 
     asked: tuple[ResolvedModel, ...]
@@ -32,14 +32,14 @@ class Candidates:
         return [*self.asked, *self.remembered]
 
 
-def candidates(pull: PullRequest, claims: Iterable[Ref], sites: Sites, records: Records, emit: Emit) -> Candidates:
+def listings_for(pull: PullRequest, claims: Iterable[Ref], sites: Sites, records: Records, emit: Emit) -> Listings:
     """The listings of the models that the user named; if none, of the claimed ones, and all that are known here.
 
     A claimed repo that the sites do not know, or do not show, is told as a Notice. Raises NotFoundError when no listing
     is known, and what resolving raises: for a claim, only what would be raised for any other, too.
     """
     if pull.items:
-        return Candidates(tuple(resolve(Question(item, pull, sites, records, emit)) for item in pull.items))
+        return Listings(tuple(resolve(Question(item, pull, sites, records, emit)) for item in pull.items))
     asked: dict[tuple[RepoId, str], ResolvedModel] = {}
     for ref in claims:
         try:
@@ -54,7 +54,7 @@ def candidates(pull: PullRequest, claims: Iterable[Ref], sites: Sites, records: 
             "no model was ever listed for this cache, so these files are unknown",
             hint="name the model: glm-aria cache import DIR --model org/name",
         )
-    return Candidates(tuple(asked.values()), remembered)
+    return Listings(tuple(asked.values()), remembered)
 
 
 def _remembered(records: Records) -> list[ResolvedModel]:
