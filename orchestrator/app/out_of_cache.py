@@ -19,7 +19,7 @@ from orchestrator.system.signals import stoppable
 
 @dataclass(frozen=True, slots=True)
 class LinkHow:
-    """How files come into a folder: a mode of `disk/copies.py`, None for the layout's own; and what may be done."""
+    """Conditions of a link: a mode of `disk/copies.py`, None for the layout's own, and what may be done."""
 
     mode: str | None = None
     force: bool = False

@@ -22,7 +22,7 @@ class ChosenFolder:
 
 
 def here() -> Surroundings:
-    """What surrounds this process."""
+    """The surroundings of this process."""
     return Surroundings(home(), os.environ)
 
 

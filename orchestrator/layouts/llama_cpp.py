@@ -124,7 +124,8 @@ def _of_use(model: ModelFiles) -> tuple[tuple[ProvenFile, ...], tuple[LeftOut, .
     files = tuple(item for item in model.files if _is_read(item.file.path))
     if not any(item.file.path.lower().endswith(".gguf") for item in files):
         raise UsageError(
-            f"{name} has no GGUF file in the cache, and llama.cpp reads no other", hint=f"glm-aria pull {name}"
+            f"{name} has no GGUF file in the cache, and llama.cpp reads no other",
+            hint="pull one of the repos that have it in GGUF",
         )
     out = (LeftOut(item.file.path, "llama.cpp reads GGUF files only") for item in model.files if item not in files)
     return files, tuple(out)
