@@ -23,7 +23,7 @@ _SETTINGS = "glm-aria.toml"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Places where programs say where they keep models: the user's home folder, if there is one, and the environment."""
+    """Places where programs say where models are: the user's home folder, None without one, and the environment."""
 
     home: Path | None
     environ: Mapping[str, str]
