@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from orchestrator import manual
 from orchestrator.core.text import redacted
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, Interrupted, PartialError, StrictError, error_classes
@@ -114,6 +115,7 @@ class ErrorEntry:
     details: tuple[str, ...]
     retryable: bool
     resumable: bool
+    more: str
 
     @classmethod
     def of(cls, error: GlmAriaError) -> Self:
@@ -128,6 +130,7 @@ class ErrorEntry:
             details=tuple(map(redacted, error.details)),
             retryable=error.retryable,
             resumable=error.resumable,
+            more=manual.command(error.code),
         )
 
 

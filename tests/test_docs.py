@@ -27,6 +27,7 @@ from orchestrator.errors import DaemonError
 from orchestrator.net.session import Net
 from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
+from scripts.docslib import error_pages
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
@@ -212,6 +213,29 @@ def test_check_docs_sees_a_broken_link_and_a_lost_section(tmp_path: Path) -> Non
     assert list(module.check_links(one, "[x](a.md#c)"))
     assert list(module.check_translation(one, other))
     assert list(module.check_translation(one, tmp_path / "missing.md"))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("trust.md", "nothing was fetched", "all is lost"),
+        ("trust.md", "## Why", "## Whither"),
+        ("trust.md", "more: glm-aria explain trust", "more: glm-aria explain gate"),
+        ("trust.zh-CN.md", "hint: run it", "hint: walk it"),
+        ("trust.zh-CN.md", None, None),
+        ("no-such-code.md", None, "# no-such-code\n"),
+    ],
+)
+def test_check_docs_sees_what_is_wrong_with_the_page_of_an_error(
+    name: str, old: str | None, new: str | None, tmp_path: Path
+) -> None:
+    pages = Path(shutil.copytree(error_pages.PAGES, tmp_path / "errors"))
+    assert not list(error_pages.check(pages))
+    if new is None:
+        (pages / name).unlink()
+    else:
+        (pages / name).write_text(new if old is None else (pages / name).read_text("utf-8").replace(old, new))
+    assert list(error_pages.check(pages))
 
 
 def test_the_schema_refuses_what_the_reference_does_not_show() -> None:

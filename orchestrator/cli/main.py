@@ -52,7 +52,8 @@ COMMANDS = {
     "config": Lazy("config", "Show settings and where each one came from."),
     "render": Lazy("render", "Render a configuration template; without NAME, list them."),
     "env": Lazy("env", "Print shell variables that make hf, transformers and others use a mirror."),
-    "completion": Lazy("completion", "Print the completion script of a shell."),
+    "explain": Lazy("help.explain", "Show what an error means, why it happens, and what to do."),
+    "completion": Lazy("help.completion", "Print the completion script of a shell."),
 }
 GROUPS = ("fleet", "registry", "token", "mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
@@ -209,9 +210,9 @@ def _fail(error: GlmAriaError, asked: Asked) -> int:
         try:
             terminal.document(failure(asked.command, error))
         except DiskIOError as unwritten:
-            terminal.say_error(unwritten)
+            terminal.say_errors(unwritten)
     else:
-        terminal.say_error(error)
+        terminal.say_errors(error)
     if asked.is_verbose and error.__cause__ is not None:
         _say_traceback(error)
     return error.exit_code

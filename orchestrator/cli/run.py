@@ -132,8 +132,7 @@ def finish(run: Run, command: str, report: _Data, view: Callable[[_Data], None],
         terminal.document(document(command, ended, report, run.notices))
     else:
         view(report)
-        for error in ended.errors:
-            terminal.say_error(error)
+        terminal.say_errors(*ended.errors)
     return ended.exit_code
 
 

@@ -10,6 +10,7 @@ from orchestrator.documents import ALWAYS, SCHEMA, Document, ErrorEntry, Json, W
 from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
+from orchestrator.manual import ManualDocument
 from orchestrator.publishing.document import PushDocument
 from orchestrator.pulling.document import PlanDocument, PullDocument
 from orchestrator.registry.document import (
@@ -75,6 +76,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "daemon status": (BusyDaemonDocument, DaemonDocument),
     "config show": (SettingsDocument,),
     "config tune": (TuneDocument,),
+    "explain": (ManualDocument,),
 }
 
 

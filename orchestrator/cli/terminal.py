@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from orchestrator import manual
 from orchestrator.core.text import printable, redacted
-from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted
+from orchestrator.errors import DiskIOError, GlmAriaError, Interrupted, UsageError
 from orchestrator.events import Notice
 from orchestrator.system import streams
 
@@ -22,13 +23,20 @@ def say(line: str = "") -> None:
         return
 
 
-def say_error(error: GlmAriaError) -> None:
-    """An error for people: what failed, then what to do about it. That they stopped the run is none."""
-    say(f"{'' if isinstance(error, Interrupted) else 'error: '}{redacted(error.message)}")
-    for line in error.details:
-        say(f"  {redacted(line)}")
-    if error.hint:
-        say(f"hint: {redacted(error.hint)}")
+def say_errors(*errors: GlmAriaError) -> None:
+    """Errors for people: what failed, and what to do about it; then, once for all, where more is said.
+
+    That they stopped the run is no error, and about a wrong command line its help says more than a page.
+    """
+    for error in errors:
+        say(f"{'' if isinstance(error, Interrupted) else 'error: '}{redacted(error.message)}")
+        for line in error.details:
+            say(f"  {redacted(line)}")
+        if error.hint:
+            say(f"hint: {redacted(error.hint)}")
+    about = dict.fromkeys(error.code for error in errors if not isinstance(error, Interrupted | UsageError))
+    if about:
+        say(f"more: {manual.command(*about)}")
 
 
 def say_notice(notice: Notice) -> None:

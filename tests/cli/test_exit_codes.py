@@ -19,6 +19,7 @@ from orchestrator.errors import (
     Interrupted,
     NotAllowedError,
     NotFoundError,
+    UsageError,
     error_classes,
 )
 from orchestrator.events import Notice
@@ -48,10 +49,12 @@ def test_an_error_becomes_its_exit_code(
             "details": [],
             "retryable": kind.retryable,
             "resumable": kind.resumable,
+            "more": f"glm-aria explain {kind.code}",
         }
     else:
         assert out == ""
-        assert err.endswith("error: it broke\nhint: mend it\n")
+        more = "" if issubclass(kind, UsageError) else f"more: glm-aria explain {kind.code}\n"
+        assert err.endswith(f"error: it broke\nhint: mend it\n{more}")
 
 
 def test_the_help_lists_every_code() -> None:

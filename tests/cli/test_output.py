@@ -121,6 +121,7 @@ def test_text_puts_folders_on_stdout_and_the_rest_on_stderr(
         f"  commit {COMMIT}, every digest from the root: https://huggingface.co",
         "error: org/broken does not exist",
         "hint: check the name",
+        "more: glm-aria explain not-found",
     ]
 
 

@@ -35,7 +35,8 @@ def test_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert finish(run, "verify", Report("x"), show, Outcome.of((GONE,), 1)) == 66
     out, err = capsys.readouterr()
     assert out == "shown: x\n"
-    assert err.splitlines() == ["warning: near is slow", "error: it is gone", "hint: look elsewhere"]
+    more = "more: glm-aria explain not-found"
+    assert err.splitlines() == ["warning: near is slow", "error: it is gone", "hint: look elsewhere", more]
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:

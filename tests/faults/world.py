@@ -164,9 +164,9 @@ class World:
         lines = result.err.splitlines()
         assert any(line.startswith("error: ") for line in lines)
         assert any(line.startswith("hint: ") for line in lines)
-        assert all(line.startswith(("error: ", "hint: ", "warning: ", NAME, f"ms://{NAME}")) for line in lines), (
-            result.err
-        )
+        assert all(
+            line.startswith(("error: ", "hint: ", "more: ", "warning: ", NAME, f"ms://{NAME}")) for line in lines
+        ), result.err
 
     def check_message(self, errors: list[dict[str, Any]], names: tuple[str, ...]) -> None:
         """Each error says which file or source, and what to do next."""

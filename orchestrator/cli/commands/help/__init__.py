@@ -1,0 +1,1 @@
+"""Commands that help at the terminal: completion, and the pages of errors."""
