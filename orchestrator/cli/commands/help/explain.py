@@ -20,21 +20,18 @@ from orchestrator.cli.views import table
 from orchestrator.manual import ErrorPage, Language, ManualDocument
 
 
-class _Code(click.ParamType):
+class _Code(click.types.StringParamType):
     """The code of an error, or an exit code."""
 
-    name = "code"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The codes that are meant."""
-        found = manual.codes_of(value)
-        if not found:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what means no error."""
+        if not manual.codes_of(value):
             import difflib
 
             close = difflib.get_close_matches(value, manual.codes(), 1)
             meant = f"Did you mean {close[0]!r}?" if close else "glm-aria explain lists them."
             self.fail(f"{value!r} is no code of an error. {meant}", param, ctx)
-        return found
+        return value
 
     def shell_complete(
         self,
@@ -50,7 +47,7 @@ class _Code(click.ParamType):
 class ExplainOptions:
     """The options of `explain`."""
 
-    codes: Annotated[tuple[tuple[str, ...], ...], argument("[CODE]...", type=_Code())]
+    codes: Annotated[tuple[str, ...], argument("[CODE]...", type=_Code())]
     language: Annotated[
         Language | None,
         option("--lang", help="Language of the pages (default: by LC_ALL, LC_MESSAGES or LANG, else English)."),
@@ -73,7 +70,7 @@ def explain(options: ExplainOptions) -> int:
       glm-aria explain trust --lang zh
     """
     language = options.language or language_of(os.environ)
-    wanted = dict.fromkeys(code for codes in options.codes for code in codes)
+    wanted = dict.fromkeys(code for word in options.codes for code in manual.codes_of(word))
     pages = tuple(ErrorPage.read(code, language) for code in wanted or manual.codes())
     view = _print if wanted else _list
     return finish(Run(options.as_json), "explain", ManualDocument(language, pages), view)
