@@ -80,10 +80,15 @@ class Book:
             return PlaceState.OURS
         return PlaceState.OURS if as_left else PlaceState.STRANGE
 
-    def leftovers(self, wanted: set[str]) -> list[str]:
-        """Places that we filled for another revision, that are as we left them, and that no other model has."""
+    def leftovers(self, wanted: set[str], swept: str) -> list[str]:
+        """Places that we filled for another revision, that are as we left them, and that no other model has.
+
+        What lies in the folder `swept` is left to its program.
+        """
         found = []
         for place in self._entries.keys() - wanted - self._of_others.keys():
+            if swept and place.startswith(f"{swept}/"):
+                continue
             try:
                 in_the_way(self._root, [place])
                 if self.is_as_left(place):

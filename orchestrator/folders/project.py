@@ -99,7 +99,7 @@ def make_project(
                 with at:
                     done.append(Linked(piece, _put(at, own, piece, mode), True))
                 touched.update([*made, at.path])
-            for place in book.leftovers(set(wanted)):
+            for place in book.leftovers(set(wanted), project.arrangement.swept):
                 with on_disk("remove", root / place), opened.beneath(PurePath(place).parent) as at:
                     at.unlink(PurePath(place).name, missing_ok=True)
                 touched.add(at.path)

@@ -68,7 +68,8 @@ class Arrangement:
     """A model in a program's folder, or in the folder `inside` that, which then has this model alone.
 
     All places are relative to it, with `/`. `book` is the place of our metadata. `places` has the repo path and the
-    place of each file, `beside` the place and the content of each small file that the program wants beside them.
+    place of each file, `beside` the place and the content of each small file that the program wants beside them. In the
+    folder `swept` the program itself removes what it does not need any more: an update leaves all of that to it.
     """
 
     book: str
@@ -76,6 +77,7 @@ class Arrangement:
     beside: tuple[tuple[str, bytes], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     inside: str = ""
+    swept: str = ""
 
     def refuse_wrong(self, digests: Mapping[str, Digest]) -> None:
         """Raise UnsafeError where a place is none, is ours, or is that of two files with different bytes."""

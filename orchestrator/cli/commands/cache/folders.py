@@ -47,6 +47,12 @@ class LinkOptions:
                help="project: checkpoints/, config/ and metadata.json. flat: as in the repo. The others: as that "
                "program looks for models."),
     ]  # fmt: skip
+    called: Annotated[
+        str | None,
+        option("--as", metavar="NAME",
+               help="With --layout ollama: the name of the model there, such as llama3.2:3b (default: "
+               "hf.co/org/name:QUANTISATION)."),
+    ]  # fmt: skip
     force: Annotated[
         bool, option("--force", help="Replace files in DIR that were edited, or that glm-aria did not make.")
     ]
@@ -80,7 +86,7 @@ def link(options: LinkOptions) -> int:
     from orchestrator.folders.documents import LinkDocument
 
     where = places.absolute(options.folder) if options.folder else None
-    how = LinkHow(chosen[0] if chosen else None, force=options.force, dry_run=options.dry_run)
+    how = LinkHow(chosen[0] if chosen else None, options.called, force=options.force, dry_run=options.dry_run)
     report = services(shared.settings(options)).link(target, where, options.layout, how)
     run = Run(options.place.as_json)
     if report.missing:

@@ -1,0 +1,271 @@
+"""Ollama's models: GGUF files as blobs by their SHA-256, and a manifest for each name.
+
+Sources, all of ollama/ollama at v0.33.0-rc2 (fb30760): names are parsed as in types/model/name.go and lie as
+`manifests/{host}/{namespace}/{model}/{tag}`; a manifest (manifest/manifest.go) is one of Docker's, whose layers are read
+by their media types in server/images.go; blobs are `blobs/sha256-{hex}` (manifest/paths.go); the config is that of
+types/model/config.go as server/create.go makes it, with the `rootfs` that versions up to 0.2x wrote. What the name
+`hf.co/{org}/{repo}:{quantisation}` means, and the files `template`, `system` and `params` of a repo, are in
+huggingface.co/docs/hub/ollama; so is the full name of a file as a tag.
+
+When it starts, `ollama serve` removes blobs that no manifest names and files in `blobs/` with other names, once they are
+an hour old (PruneLayers), and empty folders of manifests, but nothing if one manifest cannot be read. It writes no blob
+that is there: it makes a new file and renames it, and removes names. So blobs may be names of the cache's bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orchestrator.core.dialects import MODELSCOPE
+from orchestrator.core.files import Algorithm
+from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.layouts.gguf import GgufFacts, read_gguf
+from orchestrator.layouts.interface import (
+    OWN,
+    Arrangement,
+    LeftOut,
+    ModelFiles,
+    ProvenFile,
+    Surroundings,
+    ToolFolder,
+    book_of,
+)
+from orchestrator.layouts.trees import folders_in, has_file
+from orchestrator.lists.quantizations import Gguf, models_in, projector
+from orchestrator.system.failures import on_disk
+from orchestrator.system.small_files import open_regular
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+MODEL = "application/vnd.ollama.image.model"
+PROJECTOR = "application/vnd.ollama.image.projector"
+_BLOBS = "blobs"
+_TEXT = "application/vnd.ollama.image."
+_TEXTS = ("template", "system", "params")
+"""The files at the top of a repo that are layers of the same names."""
+_SERVICE = Path("/usr/share/ollama/.ollama/models")
+"""The folder of the service that the installer for Linux makes."""
+_DEFAULTS = ("registry.ollama.ai", "library", "")
+_HUB, _SCOPE = ("hf.co", "huggingface.co"), ("modelscope.cn", "www.modelscope.cn")
+_PART = re.compile(r"\w[\w-]{0,79}", re.ASCII)
+_DOTTED = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
+_HOST = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaName:
+    """A name of a model. Always one that Ollama takes, once constructed."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    def __post_init__(self) -> None:
+        shapes = ((_HOST, self.host), (_PART, self.namespace), (_DOTTED, self.model), (_DOTTED, self.tag))
+        if not all(shape.fullmatch(part) for shape, part in shapes):
+            raise UsageError(
+                f"{str(self)!r} is no name of a model for Ollama",
+                hint="letters, digits, '_', '-' and '.', as in llama3.2:3b or team/llama3.2:3b",
+            )
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    @property
+    def place(self) -> str:
+        """The place of its manifest."""
+        return f"manifests/{self.host}/{self.namespace}/{self.model}/{self.tag}"
+
+
+def parse_name(text: str, *, tag: str = "latest") -> OllamaName:
+    """A name as people type it: `model`, `model:tag`, `namespace/model:tag` or with a host. Raises UsageError."""
+    name, colon, given = text.rpartition(":")
+    if not colon or "/" in given:
+        name, given = text, tag
+    parts = name.split("/")
+    host, namespace, model = (*_DEFAULTS[: 3 - len(parts)], *parts) if len(parts) <= len(_DEFAULTS) else (name, "", "")
+    return OllamaName(host, namespace, model, given)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A blob, and what it is to the model."""
+
+    kind: str
+    sha256: str
+    size: int
+
+    @property
+    def place(self) -> str:
+        """The place of the blob."""
+        return f"{_BLOBS}/sha256-{self.sha256}"
+
+    def described(self) -> dict[str, Any]:
+        """The layer in a manifest."""
+        return {"mediaType": self.kind, "digest": f"sha256:{self.sha256}", "size": self.size}
+
+
+def config_of(facts: GgufFacts, quantization: str, layers: Sequence[Layer]) -> bytes:
+    """The config of a model: what `ollama list` and `ollama show` tell, and which family of models it is of."""
+    family = facts.architecture or "unknown"
+    return _json({
+        "model_format": "gguf",
+        "model_family": family,
+        "model_families": [family],
+        "model_type": shown_count(facts.parameters),
+        "file_type": quantization,
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.sha256}" for layer in layers]},
+    })  # fmt: skip
+
+
+def manifest_of(config: Layer, layers: Sequence[Layer]) -> bytes:
+    """The manifest of a model."""
+    return _json({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.described(),
+        "layers": [layer.described() for layer in layers],
+    })  # fmt: skip
+
+
+def shown_count(number: int) -> str:
+    """A number of parameters as Ollama writes it (format/format.go): `3.2B`, `134.52M`."""
+    if number >= 10**9:
+        return f"{number / 10**9:.1f}".removesuffix(".0") + "B" if number % 10**9 == 0 else f"{number / 10**9:.1f}B"
+    if number >= 10**6:
+        return f"{number // 10**6}M" if number % 10**6 == 0 else f"{number / 10**6:.2f}M"
+    return f"{number / 10**3:.0f}K" if number >= 10**3 else str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Ollama:
+    """The layout `ollama`. `called` is the name that the user gives the model, None for that of its repo."""
+
+    name: str = "ollama"
+    title: str = "Ollama"
+    shares: bool = True
+    called: OllamaName | None = None
+
+    def find(self, around: Surroundings) -> ToolFolder | None:
+        """OLLAMA_MODELS, else this user's folder, else that of the service where only that is there."""
+        said = around.environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
+        if said:
+            return ToolFolder(Path(said), "OLLAMA_MODELS says so")
+        own = around.home / ".ollama" / "models" if around.home else None
+        if _SERVICE.is_dir() and (own is None or not own.is_dir()):
+            return ToolFolder(_SERVICE, "Ollama runs as a service here")
+        return ToolFolder(own, "Ollama's folder of this user") if own else None
+
+    def arrange(self, model: ModelFiles) -> Arrangement:
+        """A name for each GGUF file, `hf.co/org/repo:Q4_K_M`, or for the one that is meant the name that was given."""
+        repo, files = model.repo, {item.file.path: item for item in model.files}
+        found = self._meant(repo, models_in(files))
+        facts = {one: read_gguf(files[one.paths[0]].real) for one in found}
+        shards = {one: max(len(one.paths), facts[one].shards) for one in found}
+        sharded = {path: _sharded(shards[one]) for one in found if shards[one] > 1 for path in one.paths}
+        texts = [kind for kind in _TEXTS if kind in files]
+        places: dict[str, str] = {}
+        blobs: dict[str, bytes] = {}
+        manifests: dict[str, bytes] = {}
+        for one in found:
+            if shards[one] > 1:
+                continue
+            name = self.called or _named(repo, one, found)
+            eye = projector(files, one)
+            parts = ((one.paths[0], MODEL), *(((eye, PROJECTOR),) if eye else ()), *((kind, _TEXT + kind) for kind in texts))
+            layers = tuple(_layer(media, files[path]) for path, media in parts)
+            places |= {path: layer.place for (path, _), layer in zip(parts, layers, strict=True)}
+            config = config_of(facts[one], one.label, layers)
+            described = Layer(CONFIG, hashlib.sha256(config).hexdigest(), len(config))
+            blobs[described.place] = config
+            manifests[name.place] = manifest_of(described, layers)
+        if not places:
+            raise UsageError(f"{next(iter(sharded))!r}: {next(iter(sharded.values()))}")
+        left_out = tuple(LeftOut(path, sharded.get(path, "Ollama has no use for it")) for path in files if path not in places)
+        # Blobs first: a manifest names nothing that is not there yet.
+        beside = (*blobs.items(), *manifests.items())
+        return Arrangement(self._book(repo), tuple(places.items()), beside, left_out, swept=_BLOBS)
+
+    def _meant(self, repo: RepoId, found: tuple[Gguf, ...]) -> tuple[Gguf, ...]:
+        """The models to name: all, or the only one, or the one whose quantisation is the tag of the given name."""
+        if not found:
+            raise UsageError(
+                f"no GGUF file of {repo.url_path} is in the cache, and Ollama keeps models as GGUF",
+                hint=f"glm-aria pull {repo.url_path}:Q4_K_M, or another quantisation that the repo has",
+            )
+        if self.called is None or len(found) == 1:
+            return found
+        meant = tuple(one for one in found if one.label.lower() == self.called.tag.lower())
+        if len(meant) == 1:
+            return meant
+        labels = ", ".join(one.label for one in found)
+        raise UsageError(
+            f"{repo.url_path} is in the cache with several models, and {self.called} would name one: {labels}",
+            hint=f"let the tag say which: --as {self.called.model}:{found[0].label}",
+        )
+
+    def _book(self, repo: RepoId) -> str:
+        """The place of our book: a model may have a name of the user's beside that of its repo."""
+        if self.called is None:
+            return book_of(repo)
+        return f"{OWN}/{repo.folder}@{'@'.join(PurePosixPath(self.called.place).parts[1:])}.json"
+
+    def claims(self, folder: Path) -> Iterable[Ref]:
+        """The repo of each name from the Hub or ModelScope; names of Ollama's own registry tell no repo."""
+        for host in folders_in(folder / "manifests"):
+            for namespace in folders_in(host):
+                for model in folders_in(namespace):
+                    if has_file(model):
+                        yield from _claimed(host.name, f"{namespace.name}/{model.name}")
+
+
+def _claimed(host: str, name: str) -> Iterable[Ref]:
+    try:
+        repo = RepoId(RepoType.MODEL, name)
+    except GlmAriaError:
+        return
+    if host.lower() in _HUB:
+        yield Ref(repo)
+    elif host.lower() in _SCOPE:
+        yield Ref(repo, MODELSCOPE.main, MODELSCOPE)
+
+
+def _named(repo: RepoId, model: Gguf, beside: Sequence[Gguf]) -> OllamaName:
+    """The name of a model: its quantisation is the tag, else the name of its file, as the Hub tells them apart."""
+    if "/" not in repo.name:
+        raise UsageError(f"{repo.name} has no organisation, and Ollama has no name for it")
+    namespace, _, name = repo.name.partition("/")
+    twins = [other for other in beside if other.label.lower() == model.label.lower()]
+    tag = model.label if len(twins) == 1 else model.paths[0].rpartition("/")[2]
+    return OllamaName(_HUB[0], namespace, name, tag)
+
+
+def _layer(media: str, item: ProvenFile) -> Layer:
+    """The blob of a file. One that git keeps as text is read for its SHA-256, which no listing tells."""
+    digest = item.file.digest
+    if digest.algorithm is Algorithm.SHA256:
+        return Layer(media, digest.hex, item.file.size)
+    with on_disk("read", item.real), os.fdopen(open_regular(item.real, follow=True), "rb") as file:
+        return Layer(media, hashlib.file_digest(file, "sha256").hexdigest(), item.file.size)
+
+
+def _sharded(shards: int) -> str:
+    return (
+        f"Ollama loads a model from one file, and this one has {shards} shards; llama-gguf-split --merge makes one of "
+        "them, and so does ollama create"
+    )
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
