@@ -1,7 +1,7 @@
 """Facts in the header of a GGUF file: what a model is, without a look at its weights.
 
-Source: `docs/gguf.md` of ggml. A file begins with `GGUF`, its version, and the numbers of its tensors and its keys; then
-come the keys with their values, and names, shapes and places of tensors. All numbers are little-endian here.
+Source: `docs/gguf.md` of ggml. A file begins with `GGUF`, its version, and the numbers of its tensors and its keys.
+Then come the keys with their values, and names, shapes and places of tensors. All numbers are little-endian here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestrator.errors import CannotCreateError
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import open_regular
 
@@ -30,10 +29,6 @@ _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 """The formats of `struct` for the types of plain values."""
 
 
-class _Malformed(Exception):  # noqa: N818 - becomes an error of ours where the file is known
-    """The bytes are no header of GGUF."""
-
-
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
     """The facts that programs show of a model: `parameters` are the elements of all tensors in this file.
@@ -47,27 +42,20 @@ class GgufFacts:
 
 
 def read_gguf(path: Path) -> GgufFacts:
-    """The facts of a file. Raises CannotCreateError when it is no GGUF file, DiskIOError."""
+    """The facts of a file. Raises ValueError, with words for people, when it is no GGUF file, and DiskIOError."""
     with on_disk("read", path), os.fdopen(open_regular(path, follow=True), "rb") as file:
-        try:
-            return _facts(_Reader(file))
-        except _Malformed as error:
-            raise CannotCreateError(
-                f"{path.name!r} is no GGUF file that could be read: {error}; nothing was changed",
-                hint="choose another --layout, or another file of the repo",
-                file=os.fspath(path),
-            ) from error
+        return _facts(_Reader(file))
 
 
 def _facts(reader: _Reader) -> GgufFacts:
     if reader.take(4) != _MAGIC:
-        raise _Malformed("it does not begin with GGUF")
+        raise ValueError("it does not begin with GGUF")
     version = reader.number("I")
     if version not in _VERSIONS:
-        raise _Malformed(f"version {version}")
+        raise ValueError(f"version {version}")
     tensors, keys = reader.number("Q"), reader.number("Q")
     if tensors > _MOST_TENSORS or keys > _MOST_KEYS:
-        raise _Malformed(f"{tensors} tensors and {keys} keys")
+        raise ValueError(f"{tensors} tensors and {keys} keys")
     values: dict[str, object] = {}
     for _ in range(keys):
         name = reader.text()
@@ -84,7 +72,7 @@ def _elements(reader: _Reader) -> int:
     reader.text()
     dimensions = reader.number("I")
     if dimensions > _MOST_DIMENSIONS:
-        raise _Malformed(f"a tensor of {dimensions} dimensions")
+        raise ValueError(f"a tensor of {dimensions} dimensions")
     shape = [reader.number("Q") for _ in range(dimensions)]
     reader.number("I")
     reader.number("Q")
@@ -102,10 +90,10 @@ class _Reader:
         """The next bytes."""
         self._left -= count
         if self._left < 0:
-            raise _Malformed("its header does not end")
+            raise ValueError("its header does not end")
         data = self._file.read(count)
         if len(data) != count:
-            raise _Malformed("its header is cut off")
+            raise ValueError("its header is cut off")
         return data
 
     def number(self, kind: str) -> int:
@@ -117,7 +105,7 @@ class _Reader:
         """A string."""
         length = self.number("Q")
         if length > _MOST_TEXT:
-            raise _Malformed(f"a string of {length} bytes")
+            raise ValueError(f"a string of {length} bytes")
         return self.take(length).decode(errors="replace")
 
     def value(self, kind: int) -> object:
@@ -127,7 +115,7 @@ class _Reader:
         if kind != _ARRAY:
             plain = _FORMATS.get(kind)
             if plain is None:
-                raise _Malformed(f"a value of type {kind}")
+                raise ValueError(f"a value of type {kind}")
             (found,) = struct.unpack(f"<{plain}", self.take(struct.calcsize(f"<{plain}")))
             return found
         items, count = self.number("I"), self.number("Q")
@@ -137,5 +125,5 @@ class _Reader:
             for _ in range(count):
                 self.text()
         else:
-            raise _Malformed(f"an array of {count} values of type {items}")
+            raise ValueError(f"an array of {count} values of type {items}")
         return None

@@ -14,11 +14,28 @@ from orchestrator.layouts.ollama import Ollama
 from orchestrator.layouts.plain import parse_layouts
 from orchestrator.layouts.text_generation_webui import TextGenerationWebui
 
-ToolName = Literal["lm-studio", "llama.cpp", "llama.cpp-flat", "text-generation-webui", "comfyui", "modelscope",
-                   "modelscope-1.37", "ollama"]
+ToolName = Literal[
+    "lm-studio",
+    "llama.cpp",
+    "llama.cpp-flat",
+    "text-generation-webui",
+    "comfyui",
+    "modelscope",
+    "modelscope-1.37",
+    "ollama",
+]
 LayoutName = Literal["flat", "project", ToolName]
 
-TOOLS: tuple[Layout, ...] = (LmStudio(), LlamaCpp(), LlamaCppFlat(), TextGenerationWebui(), ComfyUi(), ModelScope(), OlderModelScope(), Ollama())
+TOOLS: tuple[Layout, ...] = (
+    LmStudio(),
+    LlamaCpp(),
+    LlamaCppFlat(),
+    TextGenerationWebui(),
+    ComfyUi(),
+    ModelScope(),
+    OlderModelScope(),
+    Ollama(),
+)
 """The layouts of other programs."""
 
 

@@ -1,8 +1,8 @@
 """ModelScope's cache: a folder for each revision of a model, and before modelscope 1.38 one for each model.
 
-Sources: modelscope-hub 0.5.1 `_download.py` (`_resolve_cached_snapshot`: without a revision `master`, then `main`, then
-the only one; `_find_legacy_repo_dir`: an older folder comes first where it has a file) and `config.py` (the folder), which
-modelscope has used since 1.38; modelscope 1.37.1 `hub/snapshot_download.py`, `hub/utils/caching.py` (`.msc`) and
+Sources: modelscope-hub 0.5.1, which modelscope has used since 1.38: `_download.py` (`_resolve_cached_snapshot`: without
+a revision `master`, then `main`, then the only one; `_find_legacy_repo_dir`: an older folder comes first where it has a
+file) and `config.py` (the folder). modelscope 1.37.1: `hub/snapshot_download.py`, `hub/utils/caching.py` (`.msc`) and
 `utils/file_utils.py` (the folder). Neither writes into a file that is there: both rename a new one over it.
 """
 
@@ -39,7 +39,7 @@ class ModelScope:
         return _found(around, "modelscope")
 
     def arrange(self, model: ModelFiles) -> Arrangement:
-        """All files of the repo. Its main branch is `master` there, where modelscope looks if nobody names a revision."""
+        """All files of the repo. The main branch is `master`, where modelscope looks if nobody names a revision."""
         owner, name = _split(model)
         files, left_out = split_settings(model.files)
         revision = model.revision

@@ -1,15 +1,15 @@
 """Ollama's models: GGUF files as blobs by their SHA-256, and a manifest for each name.
 
 Sources, all of ollama/ollama at v0.33.0-rc2 (fb30760): names are parsed as in types/model/name.go and lie as
-`manifests/{host}/{namespace}/{model}/{tag}`; a manifest (manifest/manifest.go) is one of Docker's, whose layers are read
-by their media types in server/images.go; blobs are `blobs/sha256-{hex}` (manifest/paths.go); the config is that of
+`manifests/{host}/{namespace}/{model}/{tag}`; a manifest (manifest/manifest.go) is one of Docker's, whose layers are
+read by their media types in server/images.go; blobs are `blobs/sha256-{hex}` (manifest/paths.go); the config is that of
 types/model/config.go as server/create.go makes it, with the `rootfs` that versions up to 0.2x wrote. What the name
 `hf.co/{org}/{repo}:{quantisation}` means, and the files `template`, `system` and `params` of a repo, are in
 huggingface.co/docs/hub/ollama; so is the full name of a file as a tag.
 
-When it starts, `ollama serve` removes blobs that no manifest names and files in `blobs/` with other names, once they are
-an hour old (PruneLayers), and empty folders of manifests, but nothing if one manifest cannot be read. It writes no blob
-that is there: it makes a new file and renames it, and removes names. So blobs may be names of the cache's bytes.
+When it starts, `ollama serve` removes blobs that no manifest names and files in `blobs/` with other names, once they
+are an hour old (PruneLayers), and empty folders of manifests, but nothing if one manifest cannot be read. It writes no
+blob that is there: it makes a new file and renames it, and removes names. So blobs may be names of the cache's bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -72,10 +72,7 @@ class OllamaName:
     def __post_init__(self) -> None:
         shapes = ((_HOST, self.host), (_PART, self.namespace), (_DOTTED, self.model), (_DOTTED, self.tag))
         if not all(shape.fullmatch(part) for shape, part in shapes):
-            raise UsageError(
-                f"{str(self)!r} is no name of a model for Ollama",
-                hint="letters, digits, '_', '-' and '.', as in llama3.2:3b or team/llama3.2:3b",
-            )
+            raise _no_name(str(self))
 
     def __str__(self) -> str:
         return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
@@ -92,7 +89,9 @@ def parse_name(text: str, *, tag: str = "latest") -> OllamaName:
     if not colon or "/" in given:
         name, given = text, tag
     parts = name.split("/")
-    host, namespace, model = (*_DEFAULTS[: 3 - len(parts)], *parts) if len(parts) <= len(_DEFAULTS) else (name, "", "")
+    if len(parts) > len(_DEFAULTS):
+        raise _no_name(text)
+    host, namespace, model = (*_DEFAULTS[: -len(parts)], *parts)
     return OllamaName(host, namespace, model, given)
 
 
@@ -171,28 +170,31 @@ class Ollama:
         """A name for each GGUF file, `hf.co/org/repo:Q4_K_M`, or for the one that is meant the name that was given."""
         repo, files = model.repo, {item.file.path: item for item in model.files}
         found = self._meant(repo, models_in(files))
-        facts = {one: read_gguf(files[one.paths[0]].real) for one in found}
-        shards = {one: max(len(one.paths), facts[one].shards) for one in found}
-        sharded = {path: _sharded(shards[one]) for one in found if shards[one] > 1 for path in one.paths}
-        texts = [kind for kind in _TEXTS if kind in files]
+        texts = [(kind, _TEXT + kind) for kind in _TEXTS if kind in files]
         places: dict[str, str] = {}
         blobs: dict[str, bytes] = {}
         manifests: dict[str, bytes] = {}
+        refused: dict[str, str] = {}
         for one in found:
-            if shards[one] > 1:
+            try:
+                facts = _facts(one, files)
+            except ValueError as error:
+                refused |= dict.fromkeys(one.paths, str(error))
                 continue
             name = self.called or _named(repo, one, found)
             eye = projector(files, one)
-            parts = ((one.paths[0], MODEL), *(((eye, PROJECTOR),) if eye else ()), *((kind, _TEXT + kind) for kind in texts))
+            parts = [(one.paths[0], MODEL), *([(eye, PROJECTOR)] if eye else []), *texts]
             layers = tuple(_layer(media, files[path]) for path, media in parts)
             places |= {path: layer.place for (path, _), layer in zip(parts, layers, strict=True)}
-            config = config_of(facts[one], one.label, layers)
+            config = config_of(facts, one.label, layers)
             described = Layer(CONFIG, hashlib.sha256(config).hexdigest(), len(config))
             blobs[described.place] = config
             manifests[name.place] = manifest_of(described, layers)
         if not places:
-            raise UsageError(f"{next(iter(sharded))!r}: {next(iter(sharded.values()))}")
-        left_out = tuple(LeftOut(path, sharded.get(path, "Ollama has no use for it")) for path in files if path not in places)
+            path, reason = next(iter(refused.items()))
+            raise UsageError(f"{path!r} is no model for Ollama: {reason}")
+        unused = "Ollama has no use for it"
+        left_out = tuple(LeftOut(path, refused.get(path, unused)) for path in files if path not in places)
         # Blobs first: a manifest names nothing that is not there yet.
         beside = (*blobs.items(), *manifests.items())
         return Arrangement(self._book(repo), tuple(places.items()), beside, left_out, swept=_BLOBS)
@@ -260,10 +262,24 @@ def _layer(media: str, item: ProvenFile) -> Layer:
         return Layer(media, hashlib.file_digest(file, "sha256").hexdigest(), item.file.size)
 
 
-def _sharded(shards: int) -> str:
-    return (
-        f"Ollama loads a model from one file, and this one has {shards} shards; llama-gguf-split --merge makes one of "
-        "them, and so does ollama create"
+def _facts(model: Gguf, files: Mapping[str, ProvenFile]) -> GgufFacts:
+    """The facts of a model in one file. Raises ValueError for others, as Ollama has no manifest for them."""
+    shards = len(model.paths)
+    if shards == 1:
+        facts = read_gguf(files[model.paths[0]].real)
+        if facts.shards == 1:
+            return facts
+        shards = facts.shards
+    raise ValueError(
+        f"it has {shards} shards, and Ollama loads a model from one file; llama-gguf-split --merge makes one of them, "
+        "and so does ollama create"
+    )
+
+
+def _no_name(text: str) -> UsageError:
+    return UsageError(
+        f"{text!r} is no name of a model for Ollama",
+        hint="letters, digits, '_', '-' and '.', as in llama3.2:3b or team/llama3.2:3b",
     )
 
 

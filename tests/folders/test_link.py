@@ -19,6 +19,7 @@ from orchestrator.layouts.known import TOOLS, layouts
 from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
+from tests.layouts.gguf import gguf
 from tests.plain import FILES, ONE, REPO, THREE, TWO
 
 LAYOUTS = layouts()
@@ -214,7 +215,11 @@ def test_a_program_that_reads_models_gets_no_datasets(cache: Cache, tmp_path: Pa
         make(cache, tmp_path / "m", layout=STUDIO, repo=RepoId(RepoType.DATASET, "org/d"))
 
 
-BIG = {"config.json": b"{}", "loras/m-Q4_K_M.gguf": b"g" * 4_000_000, "loras/m.safetensors": b"s" * 4_000_000}
+BIG = {
+    "config.json": b"{}",
+    "loras/m-Q4_K_M.gguf": gguf(tensors={"w": (1000, 1000)}),
+    "loras/m.safetensors": b"s" * 4_000_000,
+}
 
 
 @pytest.mark.parametrize("layout", TOOLS, ids=lambda layout: layout.name)

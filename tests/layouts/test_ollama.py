@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.layouts.interface import Arrangement, Surroundings
+from orchestrator.layouts.interface import Arrangement, ModelFiles, Surroundings
 from orchestrator.layouts.ollama import Ollama, OllamaName, parse_name, shown_count
 from tests.layouts.gguf import gguf
 from tests.layouts.models import model
@@ -90,6 +91,29 @@ def test_models_of_several_files_are_left_out(tmp_path: Path) -> None:
         arranged(tmp_path, {"m-Q4_0.gguf": gguf({"split.count": 5})})
 
 
+def test_what_is_no_gguf_is_left_out(tmp_path: Path) -> None:
+    found = arranged(tmp_path, {"m-Q4_0.gguf": GGUF, "vocab.gguf": b"version https://git-lfs"})
+    assert [item.path for item in found.left_out] == ["vocab.gguf"]
+    with pytest.raises(UsageError, match="vocab"):
+        arranged(tmp_path, {"vocab.gguf": b""})
+
+
+def test_a_name_of_the_users_is_for_one_model(tmp_path: Path) -> None:
+    content = {"m-Q4_K_M.gguf": GGUF, "m-Q8_0.gguf": gguf()}
+    several, one = model(content, "gpt2", tmp_path), model({"m.gguf": GGUF}, "gpt2", tmp_path)
+
+    def names(typed: str, files: ModelFiles) -> list[str]:
+        found = replace(OLLAMA, called=parse_name(typed)).arrange(files)
+        return [place for place, _ in found.beside if place.startswith("manifests/")]
+
+    assert names("tiny:3b", one) == ["manifests/registry.ollama.ai/library/tiny/3b"]
+    assert names("team/tiny:q8_0", several) == ["manifests/registry.ollama.ai/team/tiny/q8_0"]
+    with pytest.raises(UsageError, match="Q4_K_M, Q8_0"):
+        names("tiny", several)
+    books = {replace(OLLAMA, called=parse_name(name)).arrange(one).book for name in ("a", "b", "x/a")}
+    assert len({*books, OLLAMA.arrange(model({"m.gguf": GGUF}, "org/m", tmp_path)).book}) == 4
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
@@ -119,7 +143,9 @@ def test_names_are_read_as_ollama_reads_them(typed: str, name: OllamaName) -> No
     assert parse_name(typed) == name
 
 
-@pytest.mark.parametrize("typed", ["", ":", "m:", ":t", "a/b/c/d", "../m", "/m", "m/", "-m", "m:t/x", "te.am/m", "m:" + "t" * 81])
+@pytest.mark.parametrize(
+    "typed", ["", ":", "m:", ":t", "a/b/c/d", "../m", "/m", "m/", "-m", "m:t/x", "te.am/m", "m:" + "t" * 81]
+)
 def test_other_names_are_refused(typed: str) -> None:
     with pytest.raises(UsageError):
         parse_name(typed)
@@ -127,7 +153,14 @@ def test_other_names_are_refused(typed: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "shown"),
-    [(999, "999"), (1_500, "2K"), (134_515_008, "134.52M"), (7 * 10**6, "7M"), (3_212_749_888, "3.2B"), (8 * 10**9, "8B")],
+    [
+        (999, "999"),
+        (1_500, "2K"),
+        (134_515_008, "134.52M"),
+        (7 * 10**6, "7M"),
+        (3_212_749_888, "3.2B"),
+        (8 * 10**9, "8B"),
+    ],
 )
 def test_numbers_of_parameters_are_written_as_ollama_writes_them(number: int, shown: str) -> None:
     assert shown_count(number) == shown
