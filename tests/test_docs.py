@@ -31,6 +31,7 @@ from scripts.docslib import error_pages
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
+from tests.layouts.gguf import gguf
 from tests.oci.manifests import model_pack
 from tests.oci.pushing import push_files
 from tests.servers.ports import free_port
@@ -47,14 +48,15 @@ def hub() -> Iterator[LoopbackHub]:
     phone = Repo("model", "zai-org/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
     phone.tag("v1.0")
     other = Repo("model", "zai-org/AutoGLM-Phone-9B-Multilingual", tiny_model(seed=2, shard_size=300_000))
-    quantised = {f"model-{name}.gguf": bytes(30_000) for name in ("Q4_K_M", "Q8_0", "BF16")}
-    gguf = Repo("model", "org/model-GGUF", quantised)
+    tensors = {"w": (100, 75)}
+    quantised = {f"model-{name}.gguf": gguf({"general.name": name}, tensors) for name in ("Q4_K_M", "Q8_0", "BF16")}
+    several = Repo("model", "org/model-GGUF", quantised)
     weights = {f"unet/model{name}.safetensors": bytes(30_000) for name in ("", ".fp16")}
     pipeline = Repo("model", "org/pipeline", {"model_index.json": b"{}", **weights})
     gated = Repo("model", "org/gated-model", tiny_model(seed=3, shard_size=300_000), gated="auto")
     there = Repo("model", "ZhipuAI/AutoGLM-Phone-9B", tiny_model(seed=1, shard_size=300_000))
     with LoopbackHub(
-        [phone, other, gguf, pipeline, gated, there], tokens={"hf_your_token": {"org/gated-model"}}
+        [phone, other, several, pipeline, gated, there], tokens={"hf_your_token": {"org/gated-model"}}
     ) as hub:
         hub.mirror("mirror")
         hub.modelscope()

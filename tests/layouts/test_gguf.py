@@ -46,5 +46,5 @@ def test_a_header_tells_what_programs_show(tmp_path: Path) -> None:
 def test_what_is_no_header_is_refused_soon(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="begin|version|keys|string|type|dimensions|header"):
+    with pytest.raises(ValueError, match=r"begin|version|keys|string|type|dimensions|header"):
         read_gguf(path)
