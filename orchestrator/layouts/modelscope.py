@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.dialects import MODELSCOPE, main_branches
+from orchestrator.core.dialects import main_branches
 from orchestrator.core.refs import Ref
 from orchestrator.errors import UsageError
 from orchestrator.layouts.interface import OWN, Arrangement, ModelFiles, Surroundings, ToolFolder, split_settings
 from orchestrator.layouts.trees import folders_in, has_file, refs_of
 
+_MAIN = "master"
 _DOT = "___"
 """In the place of each dot in the name of a model, in folders of 1.37 and before."""
 _INDEX = ".msc"
@@ -42,8 +43,7 @@ class ModelScope:
         """All files of the repo. The main branch is `master`, where modelscope looks if nobody names a revision."""
         owner, name = _split(model)
         files, left_out = split_settings(model.files)
-        revision = model.revision
-        revision = MODELSCOPE.main if revision is None or revision in main_branches() else revision
+        revision = _MAIN if model.revision is None or model.revision in main_branches() else model.revision
         top = f"models/{owner}--{name}/snapshots/{revision}"
         places = tuple((item.file.path, f"{top}/{item.file.path}") for item in files)
         # A book for each revision: they lie side by side.

@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestrator.core.dialects import MODELSCOPE
 from orchestrator.core.files import Algorithm
-from orchestrator.core.refs import Ref, RepoId, RepoType
-from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.core.refs import Ref, RepoId, parse_ref
+from orchestrator.errors import UsageError
 from orchestrator.layouts.gguf import GgufFacts, read_gguf
 from orchestrator.layouts.interface import (
     OWN,
@@ -38,7 +37,7 @@ from orchestrator.layouts.interface import (
     ToolFolder,
     book_of,
 )
-from orchestrator.layouts.trees import folders_in, has_file
+from orchestrator.layouts.trees import folders_in, has_file, refs_of
 from orchestrator.lists.quantizations import Gguf, models_in, projector
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import open_regular
@@ -54,7 +53,9 @@ _TEXTS = ("template", "system", "params")
 _SERVICE = Path("/usr/share/ollama/.ollama/models")
 """The folder of the service that the installer for Linux makes."""
 _DEFAULTS = ("registry.ollama.ai", "library", "")
-_HUB, _SCOPE = ("hf.co", "huggingface.co"), ("modelscope.cn", "www.modelscope.cn")
+_HUB = "hf.co"
+_SCHEMES = {_HUB: "hf", "huggingface.co": "hf", "modelscope.cn": "ms", "www.modelscope.cn": "ms"}
+"""The schemes of refs by the hosts from which Ollama pulls."""
 _PART = re.compile(r"\w[\w-]{0,79}", re.ASCII)
 _DOTTED = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
 _HOST = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
@@ -228,19 +229,10 @@ class Ollama:
         for host in folders_in(folder / "manifests"):
             for namespace in folders_in(host):
                 for model in folders_in(namespace):
-                    if has_file(model):
-                        yield from _claimed(host.name, f"{namespace.name}/{model.name}")
-
-
-def _claimed(host: str, name: str) -> Iterable[Ref]:
-    try:
-        repo = RepoId(RepoType.MODEL, name)
-    except GlmAriaError:
-        return
-    if host.lower() in _HUB:
-        yield Ref(repo)
-    elif host.lower() in _SCOPE:
-        yield Ref(repo, MODELSCOPE.main, MODELSCOPE)
+                    scheme = _SCHEMES.get(host.name.lower())
+                    if scheme and has_file(model):
+                        for ref in refs_of(f"{namespace.name}/{model.name}"):
+                            yield parse_ref(f"{scheme}://{ref.repo.name}")
 
 
 def _named(repo: RepoId, model: Gguf, beside: Sequence[Gguf]) -> OllamaName:
@@ -250,7 +242,7 @@ def _named(repo: RepoId, model: Gguf, beside: Sequence[Gguf]) -> OllamaName:
     namespace, _, name = repo.name.partition("/")
     twins = [other for other in beside if other.label.lower() == model.label.lower()]
     tag = model.label if len(twins) == 1 else model.paths[0].rpartition("/")[2]
-    return OllamaName(_HUB[0], namespace, name, tag)
+    return OllamaName(_HUB, namespace, name, tag)
 
 
 def _layer(media: str, item: ProvenFile) -> Layer:
