@@ -74,6 +74,7 @@ class PlainCatalog:
     name_now: str | None = None
     modified: float | None = None
     tags: tuple[str, ...] = ()
+    version: str | None = None
     asked: list[str] = field(default_factory=list)
 
     def revision(self, ref: Ref) -> Revision:
@@ -83,7 +84,8 @@ class PlainCatalog:
         commit = ref.revision if ref.is_commit else self.heads.get(ref.revision)
         if commit is None or commit not in self.trees:
             raise NotFoundError(f"{self.source.name} has no {ref}")
-        return Revision(commit, self.is_restricted, self.name_now or ref.repo.name, self.modified)
+        name = self.name_now or ref.repo.name
+        return Revision(commit, self.is_restricted, name, self.modified, version=self.version)
 
     def tree(self, repo: RepoId, commit: str) -> RepoTree:
         self.asked.append(f"tree {commit[:4]}")

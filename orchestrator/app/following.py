@@ -15,6 +15,7 @@ from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.retention.pins import Pins
 from orchestrator.errors import GlmAriaError, Interrupted, TemporaryError, UsageError
 from orchestrator.events import Emit, Notice
+from orchestrator.lists.quantizations import with_quantization
 from orchestrator.lists.request import Item
 from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.servers import RunningServer
@@ -67,11 +68,6 @@ def _refuse_unfit(items: tuple[Item, ...]) -> None:
                 f"{item.ref}: a server keeps models in its cache only, without a folder or a lock file",
                 hint="take local_dir and locked out of the list, or use glm-aria watch",
             )
-        if name := item.quantization or item.variant:
-            raise UsageError(
-                f"{item.ref}: a server takes files by globs, not by the name of a quantisation or variant",
-                hint=f"write {item.ref} include=*{name}*",
-            )
 
 
 def _prefetched(item: Item, server: RunningServer, turn: Stop) -> ModelReport:
@@ -79,7 +75,12 @@ def _prefetched(item: Item, server: RunningServer, turn: Stop) -> ModelReport:
     ref = str(item.ref)
     if turn.is_set():
         return ModelReport(ref, error=Interrupted(turn.signal_number))
-    asked = {"ref": ref, "include": item.include, "exclude": item.exclude}
+    asked = {
+        "ref": with_quantization(ref, item.quantization),
+        "include": item.include,
+        "exclude": item.exclude,
+        "variant": item.variant,
+    }
     told: Mapping[str, Any] = {}
     try:
         with closing(command(server, "prefetch", asked)) as lines:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from orchestrator.app.out_of_cache import LinkHow
     from orchestrator.app.registry.remote import RegistryServices
     from orchestrator.app.serving import Served, ServeRequest
+    from orchestrator.catalogs.search.interface import Query
+    from orchestrator.catalogs.search.search import Row
     from orchestrator.doctor.examine import Diagnosis
     from orchestrator.doctor.history import Past
     from orchestrator.doctor.survey import Survey
@@ -239,7 +241,7 @@ class Services:
         """Pin, or let go of, models; returns all that are pinned then, by user: "" is this one."""
         from orchestrator.cache.retention.pins import Pins
 
-        pins = Pins(self._layout, known_state(self.settings, create=True))
+        pins = Pins(CacheLayout.at(self.settings.cache_dir), known_state(self.settings, create=True))
         if keep:
             pins.add(targets)
         else:
@@ -270,6 +272,12 @@ class Services:
                 sweep(cache.staging)
             return report
 
+    def search(self, query: Query, emit: Emit, *, measure: bool) -> tuple[Row, ...]:
+        """Search for models at the sites; with `measure` sizes are exact where a site tells them."""
+        from orchestrator.app.sites.searching import search
+
+        return search(self.settings, query, emit, measure=measure)
+
     # -- sources -------------------------------------------------------------------------------------------------------
 
     def probe(self, ref: Ref | None, bounds: Bounds) -> Survey:
@@ -281,7 +289,7 @@ class Services:
 
     def examine(self, ref: Ref | None, compared: Sequence[NameServer]) -> Diagnosis:
         """Measure everything that may make a download slow; what was measured of sources is remembered."""
-        from orchestrator.app.examination import request_of
+        from orchestrator.app.sites.examination import request_of
         from orchestrator.doctor.examine import examine
 
         with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
@@ -297,7 +305,7 @@ class Services:
 
     def tuning(self) -> tuple[Change, ...]:
         """Changes of the settings that earlier measurements suggest. Asks no server."""
-        from orchestrator.app.examination import current
+        from orchestrator.app.sites.examination import current
         from orchestrator.doctor.tuning import suggest
 
         return suggest(current(self.settings), self._stats.read(), self.past_pulls())
@@ -308,13 +316,9 @@ class Services:
 
     def known_to_recipes(self) -> Known:
         """The root, and the sources in their order, with what is remembered of them. Asks nobody."""
-        from orchestrator.mirrors.rank import rank
         from orchestrator.recipes.defaults import Known
 
-        sources, memory = self.known_mirrors()
-        # Who reads what is rendered, and hf by `glm-aria env`, believes the mirror: it must be the user's own choice.
-        believed = [source for source in sources if source.is_believed]
-        return Known(self.settings.root, tuple(rank(believed, memory)), memory)
+        return Known.of(self.settings.root, *self.known_mirrors())
 
     def forgive_mirror(self, name: str) -> tuple[str, ...]:
         """Release a source from quarantine; the addresses that had this name or were this one."""
@@ -335,10 +339,6 @@ class Services:
 
             with contextlib.suppress(GlmAriaError):
                 History(state_of(self.settings)).add(entries)
-
-    @property
-    def _layout(self) -> CacheLayout:
-        return CacheLayout.at(self.settings.cache_dir)
 
     @property
     def _stats(self) -> SourceStats:

@@ -43,7 +43,9 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
     if code == "RepoNotFound" or answer.status in (401, 404):
         private = "the account of your token may not see it" if had_token else f"it may be private: {login}"
         return RepoAbsentError(
-            f"{name} was not found at {site}", hint=f"check the spelling of org/name; {private}", source=site
+            f"{name} was not found at {site}",
+            hint=f"check the spelling of org/name (glm-aria search {repo.name.rpartition('/')[2]}); {private}",
+            source=site,
         )
     if answer.status == 403:
         hint = "the account of your token lacks the right to read it" if had_token else login

@@ -32,6 +32,7 @@ PROGRAM = "glm-aria"
 COMMANDS = {
     "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
     "plan": Lazy("pull", "Show what pull would do, without doing it."),
+    "search": Lazy("sites.search", "Search the Hub and ModelScope for models, with their sizes."),
     "watch": Lazy("watch", "Keep the cache equal to a list of models."),
     "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks."),
@@ -41,7 +42,7 @@ COMMANDS = {
     "registry": Lazy("registry", "Versions and aliases of models in a registry of your own."),
     "push": Lazy("registry.push", "Push a folder as a version of a model."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),
-    "mirrors": Lazy("mirrors", "Show and measure the sources: speed, freshness, quarantine."),
+    "mirrors": Lazy("sites.mirrors", "Show and measure the sources: speed, freshness, quarantine."),
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
     "history": Lazy("history", "Show past pulls, and the speed of each source."),
     "verify": Lazy("verify", "Hash the cached files again; find corrupt ones, and repair them."),

@@ -23,6 +23,7 @@ Level = Literal["root", "agree", "any", "commit"]
 
 # Options that some commands have without the rest of their group.
 CACHE_DIR = where("--cache-dir", setting="cache_dir", metavar="DIR", help="Cache folder; the same as HF_HUB_CACHE.")
+VARIANT = what("--variant", metavar="NAME", help="Of the weights fetch only this variant, such as fp16.")
 MAX_SPEED = how(
     "--max-speed",
     setting="max_speed",
@@ -54,10 +55,7 @@ class Select:
         what("--include", metavar="GLOB", help="Fetch only files that match (repeatable). * also matches /."),
     ]
     exclude: Annotated[tuple[str, ...], what("--exclude", metavar="GLOB", help="Skip files that match (repeatable).")]
-    variant: Annotated[
-        str | None,
-        what("--variant", metavar="NAME", help="Of the weights fetch only this variant, such as fp16."),
-    ]
+    variant: Annotated[str | None, VARIANT]
     cache_dir: Annotated[str | None, CACHE_DIR]
 
 

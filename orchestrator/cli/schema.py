@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
+from orchestrator.catalogs.search.document import SearchDocument
 from orchestrator.doctor.document import DoctorDocument
 from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
 from orchestrator.doctor.source_documents import ForgivenDocument, KnownSources, ProbeDocument
@@ -34,6 +35,7 @@ from orchestrator.watch.document import WatchDocument
 DATA: dict[str, tuple[type, ...]] = {
     "pull": (PullDocument,),
     "plan": (PlanDocument,),
+    "search": (SearchDocument,),
     "verify": (VerifyDocument,),
     "cache gc": (CollectDocument,),
     "cache rm": (CollectDocument,),

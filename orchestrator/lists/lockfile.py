@@ -7,7 +7,8 @@
     commit = "40 hex"
     trust = "root"                        # how far the listing was proven when it was locked
     source = "https://huggingface.co"     # by whom
-    pinned = "oci://host/org/name@sha256:64 hex"   # only of a registry: the whole digest of its manifest
+    pinned = "oci://host/org/name@sha256:64 hex"   # only of a registry: the whole digest of its manifest,
+    called = "1.2.0"                      # and what a registry of models calls the commit
     include = ["*.json"]                  # only where the pull had globs; so has exclude
     files = [
       { path = "config.json", size = 17, git = "40 hex", sha256 = "64 hex" },
@@ -28,7 +29,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.core.dialects import Dialect
-from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid
+from orchestrator.core.files import Algorithm, Digest, RepoFile, RepoTree, lfs_pointer_oid, literal
 from orchestrator.core.refs import Ref, is_commit, names_revision, parse_ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import GlmAriaError, UsageError
@@ -37,7 +38,7 @@ from orchestrator.lists.wanted import group
 
 NAME = "glm-aria.lock"
 _VERSION = 1
-_MODEL_KEYS = {"ref", "commit", "pinned", "trust", "source", "confirmed_by", "include", "exclude", "files"}
+_MODEL_KEYS = {"ref", "commit", "pinned", "called", "trust", "source", "confirmed_by", "include", "exclude", "files"}
 _FILE_KEYS = {"path", "size", "git", "sha256", "lfs"}
 _HEAD = "# Made by `glm-aria pull --lock`. `glm-aria pull --locked` fetches exactly these bytes, from anybody.\n"
 
@@ -69,8 +70,8 @@ class LockedFile:
 class LockedModel:
     """A ref tied to a commit, and the bytes of the files that were pulled: all of the commit when there are no globs.
 
-    `trust` tells how far the listing was proven when the lock was made. `pinned` is the ref at which the bytes lie, as
-    `ResolvedModel` has it.
+    `trust` tells how far the listing was proven when the lock was made. `pinned` is the ref at which the bytes lie, and
+    `version` what the site calls the commit, as `ResolvedModel` has them.
     """
 
     ref: Ref
@@ -80,6 +81,7 @@ class LockedModel:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     pinned: Ref | None = None
+    version: str | None = None
 
     @property
     def fixed(self) -> Ref:
@@ -96,6 +98,18 @@ class LockedModel:
         """True when it names every file of the commit."""
         return not self.include and not self.exclude
 
+    def beside(self, other: LockedModel) -> LockedModel:
+        """The same ref with the files of both; with the other's alone where it has moved to another commit."""
+        if self.commit != other.commit or other.is_whole:
+            return other
+        if self.is_whole:
+            return self
+        files = tuple({file.path: file for file in (*self.files, *other.files)}.values())
+        if self.exclude == other.exclude and self.include and other.include:
+            include = tuple(dict.fromkeys((*self.include, *other.include)))
+            return replace(other, files=files, include=include)
+        return replace(other, files=files, include=tuple(literal(file.path) for file in files), exclude=())
+
     def tree(self) -> RepoTree:
         """The locked files as a listing. Raises UnsafeError when they are not safe together."""
         return RepoTree.checked(self.commit, (file.as_listed((self.pinned or self.ref).catalog) for file in self.files))
@@ -108,8 +122,13 @@ class Lock:
     models: tuple[LockedModel, ...] = ()
 
     def with_models(self, models: Iterable[LockedModel]) -> Lock:
-        """The lock after these models were locked again; the others stay."""
-        by_ref = {str(model.ref): model for model in (*self.models, *models)}
+        """The lock after these models were locked again; the others stay. Of a ref that is there twice, with other
+        files, it has those of both."""
+        anew: dict[str, LockedModel] = {}
+        for model in models:
+            before = anew.get(str(model.ref))
+            anew[str(model.ref)] = before.beside(model) if before else model
+        by_ref = {str(model.ref): model for model in self.models} | anew
         return Lock(tuple(by_ref[ref] for ref in sorted(by_ref)))
 
     def choose(self, texts: Sequence[str], name: str) -> tuple[LockedModel, ...]:
@@ -182,6 +201,9 @@ def _model(entry: object, where: str) -> LockedModel:
         raise UsageError(f"{where}: files must be a list")
     try:
         ref = parse_ref(text)
+        version = _text(found, "called", where) if "called" in found else None
+        if version is not None and not ref.catalog.is_revision(version):
+            raise UsageError(f"{where}: {version!r} is not a version of {ref.catalog.title}")
         model = LockedModel(
             ref,
             commit,
@@ -190,6 +212,7 @@ def _model(entry: object, where: str) -> LockedModel:
             _texts(found, "include", where),
             _texts(found, "exclude", where),
             pinned,
+            version,
         )
         model.tree()
     except UsageError:
@@ -247,6 +270,7 @@ def render_lock(lock: Lock) -> str:
     for model in sorted(lock.models, key=lambda model: str(model.ref)):
         lines = ["[[model]]", f"ref = {_quoted(str(model.ref))}", f"commit = {_quoted(model.commit)}"]
         lines += [f"pinned = {_quoted(str(model.pinned))}"] if model.pinned else []
+        lines += [f"called = {_quoted(model.version)}"] if model.version else []
         lines += [f"trust = {_quoted(model.trust.level)}", f"source = {_quoted(model.trust.source)}"]
         lists = {"confirmed_by": model.trust.confirmed_by, "include": model.include, "exclude": model.exclude}
         lines += [f"{key} = [{', '.join(map(_quoted, texts))}]" for key, texts in lists.items() if texts]

@@ -54,6 +54,12 @@ def split_quantization(text: str) -> tuple[str, str]:
     return f"{repo}{at}{revision}", quantization
 
 
+def with_quantization(ref: str, quantization: str) -> str:
+    """The REF that names a quantisation of a ref, as `split_quantization` reads it."""
+    name, at, revision = ref.partition("@")
+    return f"{name}:{quantization}{at}{revision}" if quantization else ref
+
+
 def models_in(paths: Iterable[str]) -> tuple[Gguf, ...]:
     """The models in GGUF among the files of a repo, in the order of their names."""
     shards: dict[str, list[str]] = {}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd
 from pathlib import Path
 from statistics import median
+from typing import Self
 from urllib.parse import urlsplit
 
 from orchestrator.core.sources import Source
 from orchestrator.disk import places
 from orchestrator.errors import ConfigError, UsageError
+from orchestrator.mirrors.rank import rank
 from orchestrator.mirrors.stats import Stats
 from orchestrator.recipes.readers import StreamServer, address
 
@@ -30,6 +32,12 @@ class Known:
     root: Source
     sources: tuple[Source, ...]
     memory: Stats
+
+    @classmethod
+    def of(cls, root: Source, sources: Sequence[Source], memory: Stats) -> Self:
+        """The believed sources, the best first: who reads what is rendered, and hf by `glm-aria env`, believes the
+        mirror, so it must be the user's own choice."""
+        return cls(root, tuple(rank([source for source in sources if source.is_believed], memory)), memory)
 
 
 Default = Callable[[Known], str]

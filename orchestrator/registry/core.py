@@ -90,8 +90,8 @@ class Registry:
         """The versions and aliases of a model. Raises NotFoundError where there are none."""
         require(who, Right.READ, model)
         ledger = self._keeper.ledger(model)
-        if not ledger.versions and not ledger.aliases:
-            raise NotFoundError(f"there is no model {model.name} in the registry")
+        if ledger.is_empty:
+            raise ledger.lack(model, "version")
         return ledger
 
     def known(self, who: Subject, model: RepoId) -> ModelLedger:
@@ -217,7 +217,7 @@ class Registry:
         with self._keeper.alone(model, version.tag) as ledger:
             digest = ledger.digest_of(version)
             if digest is None:
-                raise NotFoundError(f"{model.name} has no version {version}")
+                raise ledger.lack(model, f"version {version}")
             files = {file.path: Digest.parse(file.digest) for file in self._storage.contents(model, digest).files}
             if (reason := unfit(bundle, files)) is not None:
                 raise UsageError(f"this is no signature of {model.name}@{version}: {reason}")
@@ -255,7 +255,7 @@ class Registry:
         _require_move(who, model, alias)
         with self._changing(model, alias) as ledger:
             if ledger.digest_of(alias) is None:
-                raise NotFoundError(f"{model.name} has no alias {alias!r}")
+                raise ledger.lack(model, f"alias {alias!r}")
             self._keeper.move(model, ledger, alias, _name(who), to="", expected=expected)
             return self._storage.drop(model, alias)
 
@@ -293,8 +293,8 @@ class Registry:
         if digest is None:
             aliases = sorted(name for name, alias in ledger.aliases.items() if alias.digest)
             known = [*aliases, *map(str, sorted(ledger.versions, reverse=True)[:5])]
-            what = "no version that is released" if wanted == NEWEST else f"nothing that {wanted!r} means"
-            raise NotFoundError(f"{model.name} has {what}", hint=f"it has {', '.join(known)}" if known else None)
+            what = "version that is released" if wanted == NEWEST else f"version or alias that {wanted!r} means"
+            raise ledger.lack(model, what, f"it has {', '.join(known)}" if known else None)
         return None, digest, ledger
 
     def _by_digest(self, model: RepoId, ledger: ModelLedger, wanted: str) -> str | None:

@@ -20,7 +20,7 @@ from orchestrator.disk.access import refuse_strangers
 from orchestrator.disk.durability import sync_names
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, write_state
-from orchestrator.errors import DiskIOError
+from orchestrator.errors import DiskIOError, NotFoundError, RepoAbsentError
 from orchestrator.registry.aliases import Alias
 from orchestrator.registry.audit import Deed, TrailEvent, event_of
 from orchestrator.registry.names import is_model, model_named
@@ -77,6 +77,15 @@ class ModelLedger:
             else:
                 aliases[event.name] = aliases.get(event.name, Alias()).moved(event.after)
         return ModelLedger(versions, aliases)
+
+    def lack(self, model: RepoId, what: str, hint: str | None = None) -> NotFoundError:
+        """The error for what the model lacks; where nobody has published anything, that there is no such model."""
+        if not self.is_empty:
+            return NotFoundError(f"{model.name} has no {what}", hint=hint)
+        return RepoAbsentError(
+            f"there is no model {model.name} in the registry",
+            hint=f"see what there is: glm-aria registry ls; or publish it: glm-aria push DIR reg://{model.name}@1.0.0",
+        )
 
     def version_of(self, digest: str) -> Version | None:
         """The newest version with this digest."""

@@ -14,7 +14,6 @@ from orchestrator.cache.cache import HfCache
 from orchestrator.cache.records import Records
 from orchestrator.catalogs.interface import Catalog, Revision
 from orchestrator.core.plan import ResolvedModel
-from orchestrator.core.refs import Ref
 from orchestrator.core.trust import Level, Trust
 from orchestrator.errors import (
     IntegrityError,
@@ -50,14 +49,14 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
     """
     tree = locked.tree()
     request = question.request
-    twin = None
+    said: Revision | None = None
     if request.is_closed is not None:
         is_restricted = request.is_closed
     else:
         if request.offline:
             told = _is_closed(locked, question.records)
         else:
-            told, twin = _confirm(locked, question)
+            told, said = _confirm(locked, question)
         is_restricted = request.for_others if told is None else told
     return ResolvedModel(
         question.ref,
@@ -67,12 +66,14 @@ def from_lock(question: Question, locked: LockedModel) -> ResolvedModel:
         is_restricted,
         is_whole=locked.is_whole,
         pinned=locked.pinned,
-        twin=twin,
+        twin=said.twin if said else None,
+        version=locked.version or (said.version if said else None),
     )
 
 
-def _confirm(locked: LockedModel, question: Question) -> tuple[bool | None, Ref | None]:
-    """Ask who can be asked; True when the repo answers only with a token, None when nobody says. With its twin."""
+def _confirm(locked: LockedModel, question: Question) -> tuple[bool | None, Revision | None]:
+    """Ask who can be asked; True when the repo answers only with a token, None when nobody says. With what the root
+    says of the commit."""
     first = question.sites.of(locked.fixed)
     try:
         revision, changes = _ask(first, locked)
@@ -89,7 +90,7 @@ def _confirm(locked: LockedModel, question: Question) -> tuple[bool | None, Ref 
         return False if is_closed is None and is_open and is_away else is_closed, None
     if changes:
         raise _contradicts(first, locked, changes)
-    return revision.is_restricted, revision.twin
+    return revision.is_restricted, revision
 
 
 def _is_closed(locked: LockedModel, records: Records) -> bool | None:
@@ -153,7 +154,9 @@ def lock(model: ResolvedModel, item: Item, blobs: HfCache, stop: Stop) -> Locked
                 f"{file.path!r} in the cache is not the placed file", hint="glm-aria verify --repair", file=file.path
             )
         files.append(LockedFile(file.path, file.size, git.hex, sha256.hex))
-    return LockedModel(model.ref, model.commit, model.trust, tuple(files), *item.globs_in(model.tree), model.pinned)
+    return LockedModel(
+        model.ref, model.commit, model.trust, tuple(files), *item.globs_in(model.tree), model.pinned, model.version
+    )
 
 
 def refuse_other_bytes(locked: LockedModel, placed: LockedModel) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.app.aria2_input import write_aria2_input
-from orchestrator.app.examination import current, request_of
 from orchestrator.app.out_of_cache import LinkHow
 from orchestrator.app.services import Services
+from orchestrator.app.sites.examination import current, request_of
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.events import ignore

@@ -20,6 +20,7 @@ from tests.hub.cdn import Cdn
 from tests.hub.git import GitRepositories
 from tests.hub.quota import Quota
 from tests.hub.repos import Commit, Repo, RepoFile
+from tests.hub.searches import hub_search
 from tests.hub.wire import Reply, Request, file_reply, json_reply, redirect
 
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
@@ -63,6 +64,9 @@ class HuggingFace:
             return self._whoami(request)
         if parts[:2] == ["api", "resolve-cache"]:
             return self._resolve_cache(request, parts)
+        if len(parts) == 2 and parts[0] == "api" and parts[1] in _TYPES:
+            self.shelf.check_token(request)
+            return hub_search(self.shelf, request, _TYPES[parts[1]], self.link_base())
         if len(parts) > 2 and parts[0] == "api" and parts[1] in _TYPES:
             return self._api(request, parts)
         if "resolve" in parts[1:4]:
@@ -115,8 +119,8 @@ class HuggingFace:
             "private": repo.private,
             "gated": repo.gated,
             "disabled": False,
-            "downloads": 0,
-            "likes": 0,
+            "downloads": repo.downloads,
+            "likes": repo.likes,
             "tags": [],
             "siblings": [_sibling(file, blobs=blobs) for file in commit.files.values()],
             "usedStorage": commit.size,

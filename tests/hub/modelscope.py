@@ -17,6 +17,7 @@ from tests.hub.access import Refused, Shelf
 from tests.hub.cdn import Cdn
 from tests.hub.content import sha256_of
 from tests.hub.repos import Commit, Repo, RepoFile
+from tests.hub.searches import modelscope_search
 from tests.hub.wire import Reply, Request, file_reply, json_reply, redirect
 
 LISTING_CAP = 3000
@@ -38,6 +39,8 @@ class ModelScope:
         parts, query = request.segments, request.query
         try:
             match parts:
+                case ["openapi", "v1", "models"]:
+                    return modelscope_search(self.shelf, request, self.aliases)
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name]:
                     return self._info(request, plural, f"{owner}/{name}")
                 case ["api", "v1", ("models" | "datasets") as plural, owner, name, "revisions"]:

@@ -138,7 +138,7 @@ class Repo:
     """A repository. `Repo("model", "org/name", {"config.json": b"{}"})` has one commit on `main`.
 
     `gated` and `private` decide who may read it (see `hub.LoopbackHub`, `tokens`); requests for a name in
-    `renamed_from` are redirected here.
+    `renamed_from` are redirected here. `downloads`, `likes` and `task` are what a search tells of it.
     """
 
     repo_type: RepoType
@@ -148,6 +148,9 @@ class Repo:
     private: bool = False
     disabled: bool = False
     renamed_from: tuple[str, ...] = ()
+    downloads: int = 0
+    likes: int = 0
+    task: str = ""
     commits: dict[str, Commit] = field(default_factory=dict, init=False)
     refs: dict[str, str] = field(default_factory=dict, init=False)
 

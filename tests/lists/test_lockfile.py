@@ -164,3 +164,42 @@ def test_both_digests_count() -> None:
     for other in (replace(SMALL, sha256="6f" * 32), replace(SMALL, git_oid="6f" * 20)):
         (change,) = differences(MODEL, replace(MODEL, files=(other, LARGE)))
         assert change.path == "config.json"
+
+
+def test_the_version_of_a_registry_is_kept_and_no_other_word() -> None:
+    ref, commit = parse_ref("reg://team/m@^1.2"), "d" * 40
+    pinned = parse_ref(f"oci://host/team/m@sha256:{'d' * 64}")
+    model = replace(MODEL, ref=ref, commit=commit, pinned=pinned, version="1.2.3")
+    text = render_lock(Lock((model,)))
+    assert 'called = "1.2.3"' in text
+    assert parse_lock(text, "x.lock").models == (model,)
+    for wrong in ('called = "../x"', 'called = ""', "called = 3"):
+        with pytest.raises(UsageError, match=r"1.*called|version"):
+            parse_lock(text.replace('called = "1.2.3"', wrong), "x.lock")
+
+
+Q4, Q8 = (LockedFile.of_lfs(f"m-{name}.gguf", 9, digit * 64) for name, digit in (("Q4_0", "4"), ("Q8_0", "8")))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "files", "globs"),
+    [
+        (("a",), ("b",), (Q4, Q8), (("a", "b"), ())),
+        (("a",), (), (Q8,), ((), ())),  # all of the commit
+        ((), ("b",), (Q4,), ((), ())),
+    ],
+)
+def test_a_ref_that_is_locked_twice_has_the_files_of_both(
+    first: tuple[str, ...], second: tuple[str, ...], files: tuple[LockedFile, ...], globs: object
+) -> None:
+    one, two = replace(MODEL, files=(Q4,), include=first), replace(MODEL, files=(Q8,), include=second)
+    (model,) = Lock((replace(MODEL, commit="e" * 40),)).with_models((one, two)).models
+    assert (model.files, (model.include, model.exclude)) == (files, globs)
+
+
+def test_two_selections_with_other_excludes_are_locked_by_their_files() -> None:
+    one, two = replace(MODEL, files=(Q4,), exclude=("x",)), replace(MODEL, files=(Q8, SMALL), exclude=("y",))
+    (model,) = Lock().with_models((one, two)).models
+    assert (model.files, model.include, model.exclude) == ((Q4, Q8, SMALL), (Q4.path, Q8.path, SMALL.path), ())
+    moved = replace(two, commit="e" * 40)
+    assert Lock().with_models((one, moved)).models == (moved,)

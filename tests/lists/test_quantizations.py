@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.refs import parse_ref
-from orchestrator.lists.quantizations import models_in, quantized, split_quantization, wanted_paths
+from orchestrator.lists.quantizations import models_in, quantized, split_quantization, wanted_paths, with_quantization
 from orchestrator.lists.request import Item
 from orchestrator.lists.wanted import Wanted, group
 from tests.plain import tree_of
@@ -112,3 +112,10 @@ def test_an_item_selects_its_quantisation_and_what_else_is_included() -> None:
     item = Item(parse_ref("org/m"), include=("*.json",), exclude=("mmproj*",), quantization="q4_k_m")
     assert [file.path for file in item.select(tree).files] == [*SHARDS, "config.json"]
     assert Item(parse_ref("org/m"), quantization="Q2_K").select(tree).files == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["org/m:Q4_K_M@main", "ms://org/m:Q8_0@master", "datasets/org/m:BF16@v1", "org/m@main"]
+)
+def test_a_ref_is_put_together_as_it_is_taken_apart(text: str) -> None:
+    assert with_quantization(*split_quantization(text)) == text

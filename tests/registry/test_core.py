@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId
-from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, UsageError
+from orchestrator.errors import ConflictError, GateError, NotAllowedError, NotFoundError, RepoAbsentError, UsageError
 from orchestrator.events import Notice
 from orchestrator.oci.attached import attach
 from orchestrator.oci.manifest import OCI_MANIFEST
@@ -347,3 +347,27 @@ def test_who_follows_goes_on_behind_all_that_was_looked_at(shop: Shop, model: Re
     assert registry.news(READER, model, at, 10) == ((), newest)
     # A number from another trail begins at the first event of this one.
     assert registry.news(READER, model, newest + 100, 1) == ((first,), at)
+
+
+def test_a_model_that_nobody_published_is_told_as_that(shop: Shop) -> None:
+    registry, nothing = shop.registry(), model_named("team/nothing")
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: registry.resolve(READER, nothing),
+        lambda: registry.resolve(READER, nothing, "^1"),
+        lambda: registry.resolve(READER, nothing, "0" * 40),
+        lambda: registry.ledger(READER, nothing),
+        lambda: registry.remove(PROMOTER, nothing, "prod", ""),
+        lambda: registry.sign(PUBLISHER, nothing, Version.parse("1.0.0"), b"{}"),
+    )
+    for ask in asks:
+        with pytest.raises(RepoAbsentError, match="there is no model team/nothing") as caught:
+            ask()
+        assert caught.value.hint is not None
+        assert "glm-aria push DIR reg://team/nothing@1.0.0" in caught.value.hint
+
+
+def test_a_model_without_a_release_says_what_it_has(shop: Shop, model: RepoId) -> None:
+    shop.publish("2.0.0-beta.1", FILES, model=model)
+    with pytest.raises(NotFoundError, match="no version that is released") as caught:
+        shop.registry().resolve(READER, model)
+    assert caught.value.hint == "it has 2.0.0-beta.1"

@@ -176,3 +176,12 @@ def test_the_sha256_of_a_small_file_counts_although_no_listing_tells_it(cache: C
     with pytest.raises(TrustError, match="it is not published") as caught:
         refuse_other_bytes(replace(locked_of(), files=files), made)
     assert caught.value.file == "config.json"
+
+
+def test_the_version_is_that_of_the_lock_and_else_what_the_site_says(replay: Replay) -> None:
+    locked = locked_of(version="1.2.0")
+    assert replay(PlainCatalog(version="1.2.1")).version == "1.2.1"
+    assert replay(PlainCatalog(version="1.2.1"), locked=locked).version == "1.2.0"
+    assert replay(PlainCatalog(error=DOWN), locked=locked).version == "1.2.0"
+    # As the nodes of a fleet do, which ask nobody.
+    assert replay(PlainCatalog(), locked=locked, is_closed=False).version == "1.2.0"

@@ -47,3 +47,14 @@ def test_a_list_that_is_wrong_or_asks_for_folders_is_refused(
         done = machine.run("serve", "--root", machine.root, "--listen", "127.0.0.1:0", "--follow", str(models))
         assert done.code == 2, text
     assert hub.log.requests(method="GET", path="*/resolve*") == []
+
+
+def test_a_list_names_a_quantisation(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    files = {"m-Q4_K_M.gguf": b"4" * 100, "m-Q8_0.gguf": b"8" * 200, "config.json": b"{}"}
+    hub.add(Repo("model", "org/q", files))
+    models = tmp_path / "models.txt"
+    models.write_text("org/q:Q4_K_M include=*.json\n")
+    server = Server.start(machine, "--no-mirrors", "--follow", str(models))
+    wanted = {path: data for path, data in files.items() if "Q8" not in path}
+    assert until(lambda: has(machine, "org/q", wanted))
+    server.stop()

@@ -8,6 +8,7 @@ from typing import Any
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
+from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 from tests.machine.machine import Machine, content, until
 from tests.serve.conftest import Users
@@ -116,3 +117,18 @@ def test_what_is_no_model_and_a_server_that_is_not_there(server: Server, machine
     assert wrong.code == 77
     server.stop()
     assert machine.run("serve", "prefetch", "org/m").code == 2
+
+
+def test_a_quantisation_and_a_variant_by_name(server: Server, machine: Machine, hub: LoopbackHub) -> None:
+    files = {f"m-{name}.gguf": name.encode() * 100 for name in ("Q4_K_M", "Q8_0")}
+    weights = {"model.safetensors": b"w" * 90, "model.fp16.safetensors": b"h" * 45}
+    hub.add(Repo("model", "org/q", files | weights))
+    done = machine.run("serve", "prefetch", "org/q:q4_k_m", "--json").ended(0)
+    assert done.document["data"]["models"][0]["bytes_total"] == 600
+    wrong = machine.run("serve", "prefetch", "org/q:Q5_0")
+    assert wrong.code == 66
+    assert "it has Q4_K_M, Q8_0" in wrong.err
+    words = ("org/q", "--variant", "fp16", "--include", "*.safetensors")
+    done = machine.run("serve", "prefetch", *words, "--json").ended(0)
+    assert done.document["data"]["models"][0]["bytes_total"] == 45
+    assert set(asked(hub)) == {"m-Q4_K_M.gguf", "model.fp16.safetensors"}

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from orchestrator.cache.cache import Cache
-from orchestrator.core.refs import parse_ref, parse_target
+from orchestrator.core.refs import Ref, parse_ref, parse_target
 from orchestrator.disk import space
 from orchestrator.errors import (
     CannotCreateError,
@@ -20,6 +20,8 @@ from orchestrator.errors import (
     UnsafeError,
     UsageError,
 )
+from orchestrator.lists.quantizations import split_quantization
+from orchestrator.lists.request import Item
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.admin.face import Asked, Call
 from orchestrator.serve.delivery.arrivals import Arrivals
@@ -85,8 +87,12 @@ class Commands:
     async def prefetch(self, asked: Asked, caller: Caller) -> Mapping[str, Any] | AsyncIterator[Mapping[str, Any]]:
         """Fetch what is missing of a model: lines that tell how far it is, until it is done or the client leaves. With
         `detach` the answer comes at once, and it goes on by itself."""
-        ref = _named(asked, parse_ref)
-        prefetch = await self._prefetching.plan(ref, _globs(asked, "include"), _globs(asked, "exclude"), caller)
+        try:
+            prefetch = await self._prefetching.plan(_wanted(asked), caller)
+        except NotFoundError as error:
+            # Who commands the server is its operator, for whom the hint is: it lists what there is.
+            more = f"; {error.hint}" if error.hint else ""
+            raise Refused(404, f"{error.message}{more}") from None
         if not asked.get("detach"):
             return self._followed(prefetch)
         task = asyncio.ensure_future(self._alone(prefetch))
@@ -158,6 +164,21 @@ def _told_of(prefetch: Prefetch) -> Mapping[str, Any]:
 
 def _lost(path: str, error: GlmAriaError) -> Mapping[str, Any]:
     return {"file": path, "code": error.code, "message": error.message, "hint": error.hint}
+
+
+def _wanted(asked: Asked) -> Item:
+    """The model that is to be fetched, and which files of it: the REF may name a quantisation."""
+    (ref, quantization) = _named(asked, _ref)
+    variant = asked.get("variant", "")
+    if not isinstance(variant, str):
+        raise Refused(400, "`variant` is no text")
+    include, exclude = _globs(asked, "include"), _globs(asked, "exclude")
+    return Item(ref, include, exclude, quantization=quantization, variant=variant)
+
+
+def _ref(text: str) -> tuple[Ref, str]:
+    name, quantization = split_quantization(text)
+    return parse_ref(name), quantization
 
 
 def _globs(asked: Asked, name: str) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
-from orchestrator.core.refs import Ref
 from orchestrator.depot.watch import Watch
 from orchestrator.errors import GlmAriaError, NoSpaceError, NotFoundError
+from orchestrator.lists.request import Item
+from orchestrator.resolve.missing import refuse_missing
 from orchestrator.serve.access.callers import Caller
 from orchestrator.serve.delivery.arrivals import Arrivals
 from orchestrator.serve.delivery.ranges import Excerpt
@@ -76,14 +77,15 @@ class Prefetching:
         """The models that are being prefetched now."""
         return tuple(self._running)
 
-    async def plan(self, ref: Ref, include: Sequence[str], exclude: Sequence[str], caller: Caller) -> Prefetch:
+    async def plan(self, item: Item, caller: Caller) -> Prefetch:
         """Look up a model, and which of its files are wanted. Raises Refused, what `Inquiries.resolve`
-        does, and NotFoundError when none is wanted."""
-        known = await self._inquiries.resolve(ref, caller)
+        does, and NotFoundError when none is wanted, or what is wanted by its name is not there."""
+        known = await self._inquiries.resolve(item.ref, caller)
         tree = known.model.tree
-        wanted = tree.select(tuple(include), tuple(exclude)).files
+        refuse_missing(item, tree)
+        wanted = item.select(tree).files
         if tree.files and not wanted:
-            raise NotFoundError(f"the selection matches none of the {len(tree.files)} files of {ref}")
+            raise NotFoundError(f"the selection matches none of the {len(tree.files)} files of {item.ref}")
         distinct = {file.digest: file for file in wanted if file.size}
         return Prefetch(known.model, tuple(distinct.values()))
 

@@ -213,3 +213,36 @@ def test_transformers_and_safetensors_read_the_model(hub: LoopbackHub, tmp_path:
         with safetensors.safe_open(shard, framework="np") as opened:
             names |= set(opened.keys())
     assert len(names) == 3 + 9 * config.num_hidden_layers
+
+
+def test_searches_are_what_the_client_reads(hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/tiny-other", {"a-Q4_0.gguf": b"g"}, downloads=9, likes=2, task="text-generation"))
+    found = list(api(hub).list_models(search="TINY", sort="downloads"))
+    assert [(one.id, one.downloads, one.pipeline_tag) for one in found][:1] == [
+        ("org/tiny-other", 9, "text-generation")
+    ]
+    assert {"org/tiny", "org/tiny-other"} <= {one.id for one in found}
+    expanded = list(api(hub).list_models(search="tiny", expand=["safetensors", "gated", "lastModified", "siblings"]))
+    tiny = next(one for one in expanded if one.id == "org/tiny")
+    assert tiny.safetensors is not None
+    assert list(tiny.safetensors.parameters) == ["BF16"]
+    assert (tiny.gated, tiny.downloads) == (False, None), "what was not asked for is not told"
+    assert {one.rfilename for one in tiny.siblings or ()} == set(hub.repo("org/tiny").commits[tiny_head(hub)].files)
+    assert [one.id for one in api(hub).list_models(filter="gguf", search="tiny", limit=3)] == ["org/tiny-other"]
+    with pytest.raises(HfHubHTTPError, match="usedStorage"):
+        list(api(hub).list_models(expand=["usedStorage"]))
+
+
+def tiny_head(hub: LoopbackHub) -> str:
+    return hub.repo("org/tiny").head
+
+
+def test_searches_come_in_pages_and_hide_what_is_private(hub: LoopbackHub) -> None:
+    every = {one.id for one in api(hub).list_models()}
+    assert every == {one.id for one in api(hub).list_models(limit=2)} | every
+    assert len(list(api(hub).list_models(limit=2))) == 2
+    private = {repo.name for repo in hub.shelf.repos.values() if repo.private}
+    assert private
+    assert not every & private
+    with pytest.raises(HfHubHTTPError, match="401"):
+        list(api(hub, "hf_wrong").list_models())

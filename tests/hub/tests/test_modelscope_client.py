@@ -81,3 +81,11 @@ def test_small_file_ignores_range_and_lfs_honours_it(served: tuple[LoopbackHub, 
     large = requests.get(f"{base}/sub/w.safetensors", headers={"Range": "bytes=5-9"}, timeout=5)
     assert (large.status_code, large.content) == (206, b"wwwww")
     assert large.history[0].status_code == 302
+
+
+def test_a_search_is_what_the_client_reads(served: tuple[LoopbackHub, Site], tmp_path: Path) -> None:
+    _, site = served
+    found = client(site, tmp_path).list_repos("model", search="ti", page_size=5)
+    assert [(one.repo_id, one.file_size, one.gated) for one in found] == [("Org/tiny", 100_004, False)]
+    assert found.items[0].last_modified.year == 2023
+    assert {one.repo_id for one in client(site, tmp_path).list_repos("model")} == {"Org/tiny", "org/wide"}

@@ -59,6 +59,7 @@ class PrefetchOptions:
                                                     help="Fetch only files that match (repeatable).")]  # fmt: skip
     exclude: Annotated[tuple[str, ...], shared.what("--exclude", metavar="GLOB",
                                                     help="Skip files that match (repeatable).")]  # fmt: skip
+    variant: Annotated[str | None, shared.VARIANT]
     detach: Annotated[bool, shared.rule("--detach", help="Do not wait for the end: the server goes on by itself.")]
     choice: ServerChoice
     output: Output
@@ -86,6 +87,7 @@ def prefetch(options: PrefetchOptions) -> int:
     Examples:
       glm-aria serve prefetch org/name
       glm-aria serve prefetch org/name --include '*.safetensors' --detach
+      glm-aria serve prefetch org/model-GGUF:Q4_K_M
       glm-aria serve prefetch org/name --server https://mirror.lab:8090
     """
     from orchestrator.system.signals import stoppable
@@ -147,7 +149,13 @@ def _one(server: RunningServer, ref: str, options: PrefetchOptions, run: Run, st
     """Have one model prefetched, and tell how far it is. Raises what the server refuses it for."""
     from orchestrator.app.commanding import command
 
-    asked = {"ref": ref, "include": options.include, "exclude": options.exclude, "detach": options.detach}
+    asked = {
+        "ref": ref,
+        "include": options.include,
+        "exclude": options.exclude,
+        "variant": options.variant or "",
+        "detach": options.detach,
+    }
     told: Mapping[str, Any] = {}
     before: int | None = None
     since = time.monotonic()

@@ -1,0 +1,1 @@
+"""Search by words at the sites that settings name, and one list of what each of them found."""

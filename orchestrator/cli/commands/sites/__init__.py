@@ -1,0 +1,1 @@
+"""Commands about the sites that are asked."""
