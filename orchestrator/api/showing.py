@@ -20,8 +20,8 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
 
 Progress: TypeAlias = bool | Callable[[Event], None] | None
-"""True and None: a bar on a terminal and in a notebook; elsewhere True writes lines. False shows nothing. A function is
-called with each event of `orchestrator.events`, by one thread at a time."""
+"""True and None: a bar on a terminal, and in a notebook one of tqdm, or lines without it; elsewhere True writes lines.
+False shows nothing. A function is called with each event of `orchestrator.events`, by one thread at a time."""
 
 LOG = logging.getLogger("glm_aria")
 _TICK_SECONDS = 0.1
@@ -49,7 +49,8 @@ def _watcher(progress: Progress, tqdm_class: Any, stop: Stop, held: contextlib.E
     if callable(progress):
         return Callback(progress, stop)
     is_off = progress is False or (progress is None and _is_switched_off())
-    if tqdm_class is None and not is_off and "ipykernel" in sys.modules:
+    in_notebook = "ipykernel" in sys.modules
+    if tqdm_class is None and not is_off and in_notebook:
         tqdm_class = _tqdm()
     if is_off or tqdm_class is not None:
         return Logged() if is_off else Ticks(tqdm_class)
@@ -59,7 +60,7 @@ def _watcher(progress: Progress, tqdm_class: Any, stop: Stop, held: contextlib.E
         from orchestrator.cli.views.bar import Bar
 
         return Bar()
-    return views.Lines() if mode == "lines" and progress else Logged()
+    return views.Lines() if mode == "lines" and (progress or in_notebook) else Logged()
 
 
 def _is_switched_off() -> bool:

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,17 @@ def test_a_first_word_of_the_call_is_running_in_the_callers_thread_or_not_at_all
     with pytest.raises(ValueError, match="repo name"):
         snapshot_download("a/b/c", endpoint=hub.url)
     assert threading.active_count() == before
+
+
+def test_a_notebook_without_tqdm_is_told_by_lines(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    for name in ("tqdm", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, name, None)
+    asked: dict[str, Any] = {"endpoint": hub.url, "cache_dir": tmp_path / "cache"}
+    snapshot_download("org/m", **asked)
+    assert "to fetch" in capsys.readouterr().err
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    snapshot_download("org/m", force_download=True, **asked)
+    assert capsys.readouterr().err == ""
