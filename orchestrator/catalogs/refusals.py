@@ -5,7 +5,7 @@ Codes and messages are those that huggingface_hub 2.4 reads (`utils/_http.py`, `
 
 from __future__ import annotations
 
-from orchestrator.core.refs import RepoId
+from orchestrator.core.refs import RepoId, RepoType, Target, as_word
 from orchestrator.core.sources import Source
 from orchestrator.errors import (
     FileAbsentError,
@@ -41,10 +41,11 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
     if code == "EntryNotFound":
         return FileAbsentError(f"{name}@{revision} has no such file or folder at {site}", source=site)
     if code == "RepoNotFound" or answer.status in (401, 404):
+        words = f"glm-aria search {as_word(Target(RepoId(RepoType.MODEL, name.rpartition('/')[2])))}"
         private = "the account of your token may not see it" if had_token else f"it may be private: {login}"
         return RepoAbsentError(
             f"{name} was not found at {site}",
-            hint=f"check the spelling of org/name (glm-aria search {repo.name.rpartition('/')[2]}); {private}",
+            hint=f"check the spelling of org/name ({words}); {private}",
             source=site,
         )
     if answer.status == 403:

@@ -104,7 +104,8 @@ class LockedModel:
             return other
         if self.is_whole:
             return self
-        files = tuple({file.path: file for file in (*self.files, *other.files)}.values())
+        by_path = {file.path: file for file in (*self.files, *other.files)}
+        files = tuple(by_path[path] for path in sorted(by_path))
         if self.exclude == other.exclude and self.include and other.include:
             include = tuple(dict.fromkeys((*self.include, *other.include)))
             return replace(other, files=files, include=include)
@@ -122,13 +123,13 @@ class Lock:
     models: tuple[LockedModel, ...] = ()
 
     def with_models(self, models: Iterable[LockedModel]) -> Lock:
-        """The lock after these models were locked again; the others stay. Of a ref that is there twice, with other
-        files, it has those of both."""
-        anew: dict[str, LockedModel] = {}
+        """The lock after these models were locked again; the others stay. A ref that comes twice, with other files, has
+        the files of both."""
+        fresh: dict[str, LockedModel] = {}
         for model in models:
-            before = anew.get(str(model.ref))
-            anew[str(model.ref)] = before.beside(model) if before else model
-        by_ref = {str(model.ref): model for model in self.models} | anew
+            before = fresh.get(str(model.ref))
+            fresh[str(model.ref)] = before.beside(model) if before else model
+        by_ref = {str(model.ref): model for model in self.models} | fresh
         return Lock(tuple(by_ref[ref] for ref in sorted(by_ref)))
 
     def choose(self, texts: Sequence[str], name: str) -> tuple[LockedModel, ...]:

@@ -200,6 +200,6 @@ def test_a_ref_that_is_locked_twice_has_the_files_of_both(
 def test_two_selections_with_other_excludes_are_locked_by_their_files() -> None:
     one, two = replace(MODEL, files=(Q4,), exclude=("x",)), replace(MODEL, files=(Q8, SMALL), exclude=("y",))
     (model,) = Lock().with_models((one, two)).models
-    assert (model.files, model.include, model.exclude) == ((Q4, Q8, SMALL), (Q4.path, Q8.path, SMALL.path), ())
+    assert (model.files, model.include, model.exclude) == ((SMALL, Q4, Q8), (SMALL.path, Q4.path, Q8.path), ())
     moved = replace(two, commit="e" * 40)
     assert Lock().with_models((one, moved)).models == (moved,)

@@ -1,4 +1,4 @@
-"""Fields of what sites tell of a repo they found: each is a help, so what is odd counts as not told."""
+"""Fields of the repos that sites find: all are optional, and what is odd counts as not told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is searched for, what a site found, and the port that every kind of site implements."""
+"""Queries, what sites find, and the port that every kind of site implements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SearchOrder(StrEnum):
 
 
 class RepoAccess(StrEnum):
-    """Who may have the files of a repo: all, those who accepted its licence, or those whom its owner lets."""
+    """The readers of the files of a repo: all, those who accepted its licence, or those whom its owner lets."""
 
     OPEN = "open"
     GATED = "gated"
@@ -83,7 +83,7 @@ class Searcher(Protocol):
         """The site."""
 
     def find(self, query: Query) -> tuple[Hit, ...]:
-        """What fits, in the order of the query, with one request."""
+        """Find repos, in the order of the query, with one request."""
 
     def measure(self, hit: Hit) -> Hit:
-        """A hit of this site with the exact size, with at most one request; as it was where the site tells no more."""
+        """Look up the exact size of a hit, with at most one request; the same hit where the site tells no more."""

@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one site of a kind found, and those before it that could not be asked."""
+    """The answer of one site of a kind, and those before it that could not be asked."""
 
     searcher: Searcher | None
     hits: tuple[Hit, ...]
@@ -41,8 +41,8 @@ def search(
     """Search; of each kind in `sites` the first site that answers is asked, in their order.
 
     `aliases` are names at a Hub -> names elsewhere. With `measure` sizes are exact where a site tells them. Each kind
-    has its own order, and they are merged place by place. A site that cannot be asked is told of; raises the error of
-    the first one when no site of any kind answered.
+    has its own order, and they are merged place by place. Each site that cannot be asked is a notice. Raises the error
+    of the first one when no site of any kind answered.
     """
     steps = [Step(of_kind[0].source.name, partial(_first, of_kind, query)) for of_kind in sites]
     at_once(steps, name="search")
