@@ -19,6 +19,7 @@ is the only place where an error becomes an exit code.
     |       +-- ProxyRefusedError   69  it refuses: a login, or the site
     +-- DaemonError                 71  aria2c is missing, dead, or out of our reach
     +-- CannotCreateError           73  an output cannot be created: permission, read-only
+    |   +-- UnsupportedError        73  this operating system lacks what that takes
     +-- DiskIOError                 74  reading or writing the disk failed
     +-- TemporaryError              75  worth running again later
     +-- ProtocolError               76  a server answered something that the protocol does not allow
@@ -159,6 +160,12 @@ class CannotCreateError(GlmAriaError):
     code = "cannot-create"
     exit_code = 73
     usual_hint = "check the owner and the mode of that folder, or choose another with --cache-dir"
+
+
+class UnsupportedError(CannotCreateError):
+    """This operating system lacks what that takes; nothing was done."""
+
+    code = "unsupported"
 
 
 class DiskIOError(GlmAriaError):

@@ -5,6 +5,7 @@ Who may import whom is in pyproject.toml, held by `lint-imports`.
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -108,6 +109,86 @@ def test_an_impure_import_is_seen(source: str) -> None:
 )
 def test_a_pure_import_is_not(source: str) -> None:
     assert offences(source, Path("core/plan.py")) == []
+
+
+PLATFORM = "platform"
+"""The one room that may name what Windows or macOS lacks."""
+SOME_LACK_THE_MODULE = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
+ALL_HAVE_THE_FLAG = {"O_APPEND", "O_CREAT", "O_EXCL", "O_RDONLY", "O_RDWR", "O_TRUNC", "O_WRONLY"}
+SOME_LACK = {
+    # As typeshed has it: mypy, which knows what each system has, is asked for all three by scripts/check.
+    "os": re.compile(
+        r"O_\w+|(CLD|EFD|MFD|POSIX|PRIO|P|RTLD|RWF|SCHED|SPLICE_F|ST|XATTR)_[A-Z]\w*|W[A-Z]\w+|SEEK_(DATA|HOLE)"
+        r"|p(read|write)v?|(read|write)v|(pidfd|memfd|posix|sched)_\w+|eventfd\w*|wait\w*|[gs]et(e|re|res)?[gu]id"
+        r"|copy_file_range|sendfile|splice|fwalk|fork\w*|killpg|mkfifo|mknod|nice|uname|sync|fdatasync|lockf"
+        r"|f?statvfs|f?chown|lchown|fchmod|fchdir|chroot|pipe2|(get|list|remove|set)xattr|[gs]etgroups|getgrouplist"
+        r"|initgroups|[gs]etpgid|[gs]etpgrp|[gs]etsid|[gs]etpriority|[gs]et_blocking|getloadavg|getrandom|major|minor"
+        r"|makedev|openpty|login_tty|ttyname|ctermid|tc[gs]etpgrp|sysconf\w*|f?pathconf\w*|confstr\w*|environb|getenvb"
+        r"|register_at_fork"
+    ),
+    "signal": re.compile(
+        r"SIG(?!INT$|TERM$|ABRT$|FPE$|ILL$|SEGV$|_DFL$|_IGN$)\w+|pidfd_send_signal|pthread_\w+|alarm|pause|sig\w+timer"
+        r"|[gs]etitimer|siginterrupt|sigpending|sigtimedwait|sigwait\w*"
+    ),
+    "socket": re.compile(
+        r"AF_(?!INET6?$)\w+|SOCK_(CLOEXEC|NONBLOCK)|SO_(REUSEPORT|PEERCRED|BINDTODEVICE|MARK|PRIORITY|INCOMING_CPU)|send_fds"
+        r"|recv_fds|SCM_\w+|TCP_(CORK|INFO|QUICKACK|USER_TIMEOUT|DEFER_ACCEPT|CONGESTION)|MSG_(DONTWAIT|NOSIGNAL|MORE|CMSG\w+)"
+    ),
+    "select": re.compile(r"e?poll|E?POLL\w+|kqueue|kevent|KQ_\w+"),
+    "time": re.compile(r"CLOCK_\w+|clock_\w+|tzset"),
+}
+
+
+def lacked(source: str, path: Path) -> list[str]:
+    """What this module names that Windows or macOS lacks."""
+    found = [
+        f"{where}: {name}" for name, where in imports_in(source, path) if name.partition(".")[0] in SOME_LACK_THE_MODULE
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            named = [(node.value.id, node.attr)]
+        elif isinstance(node, ast.ImportFrom):
+            named = [(node.module or "", alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
+            named = [(ast.unparse(node.args[0]), ast.unparse(node.args[1]).strip("'\""))]
+        else:
+            continue
+        found += [
+            f"{path}:{node.lineno}: {module}.{name}"
+            for module, name in named
+            if module in SOME_LACK and name not in ALL_HAVE_THE_FLAG and SOME_LACK[module].fullmatch(name)
+        ]
+    return found
+
+
+def test_what_some_system_lacks_is_named_in_one_room() -> None:
+    found = {path: lacked((PACKAGE / path).read_text("utf-8"), path) for path in modules()}
+    assert any(lines for path, lines in found.items() if path.parts[0] == PLATFORM)
+    assert not [line for path, lines in found.items() if path.parts[0] != PLATFORM for line in lines]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import fcntl",
+        "def late():\n    import pwd",
+        "os.O_CLOEXEC",
+        "from os import preadv",
+        "getattr(os, 'O_PATH', 0)",
+        "signal.SIGKILL",
+        "socket.AF_UNIX",
+        "os.geteuid()",
+        "os.readv",
+        "select.poll()",
+    ],
+)
+def test_a_name_that_some_system_lacks_is_seen(source: str) -> None:
+    assert lacked(source, Path("core/plan.py"))
+
+
+@pytest.mark.parametrize("source", ["os.read", "os.write(1, b'')", "os.O_RDONLY", "signal.SIGINT", "socket.AF_INET6"])
+def test_a_name_that_all_systems_have_is_not(source: str) -> None:
+    assert lacked(source, Path("core/plan.py")) == []
 
 
 KINDS = {"HUGGINGFACE", "MODELSCOPE", "OCI", "REGISTRY", "MLFLOW"}

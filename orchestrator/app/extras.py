@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 
 from orchestrator.errors import ConfigError
+from orchestrator.platform.lacking import need_folders
 
 
 @contextlib.contextmanager
 def server_libraries(extra: str = "serve") -> Iterator[None]:
-    """Imports of libraries of servers. Raises ConfigError for one that is not installed."""
+    """Imports of libraries of servers. Raises ConfigError for one that is not installed, or UnsupportedError."""
+    need_folders()
     with _needed("libraries of servers", extra):
         yield
 

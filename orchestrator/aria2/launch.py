@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import resource
 import secrets
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from orchestrator.aria2.rpc import Rpc
 from orchestrator.aria2.transport import usual_bundle
 from orchestrator.disk.private import PrivateFolder
 from orchestrator.errors import DaemonError, DiskIOError, GlmAriaError, UsageError
+from orchestrator.platform import rlimits
 from orchestrator.system.certificates import system_bundle
 from orchestrator.system.children import TiedChild, UntiedChild
 from orchestrator.system.failures import FILES_HINT
@@ -242,8 +242,8 @@ def _allow_open_files() -> int:
     Any user may hold connections to its port open, and each takes one: so as many as are allowed, up to what they would
     cost in memory. Raises DiskIOError when the limit is too low.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    _, hard = rlimits.open_files()
+    most = _MOST_OPEN_FILES if hard == rlimits.UNLIMITED else min(hard, _MOST_OPEN_FILES)
     if most < _FEWEST_OPEN_FILES:
         raise DiskIOError(
             f"only {most} files may be open at once, and aria2 needs {_FEWEST_OPEN_FILES}",

@@ -6,7 +6,6 @@ right to install programs; its console script `aria2c` starts the program as a c
 
 from __future__ import annotations
 
-import grp
 import importlib.util
 import os
 import platform
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import DaemonError
+from orchestrator.platform.users import group_names, user_id
 
 _IN_PACKAGE = Path("aria2c", "bin", "aria2c")
 _STARTS_PACKAGED = b"from aria2c import main"
@@ -120,10 +120,6 @@ def _packaged(scripts: list[Path]) -> Iterator[Path]:
 
 def _may_be_root() -> bool:
     """True where this user is root, or has sudo as far as one can know without a try, which would be reported."""
-    if os.geteuid() == 0:
+    if user_id() == 0:
         return True
-    groups = set()
-    for number in os.getgroups():
-        with suppress(KeyError):
-            groups.add(grp.getgrgid(number).gr_name)
-    return shutil.which("sudo") is not None and not groups.isdisjoint(_ROOTS_GROUPS)
+    return shutil.which("sudo") is not None and not group_names().isdisjoint(_ROOTS_GROUPS)

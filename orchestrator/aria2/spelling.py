@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import CannotCreateError
+from orchestrator.platform.open_flags import CLOEXEC, DIRECTORY
 
 
 def is_told(folder: Path) -> bool:
@@ -33,7 +34,7 @@ def spelled(folder: Path) -> str:
         return str(folder)
     if not Path("/proc/self/fd").is_dir():
         raise untold(folder)
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = os.open(folder, os.O_RDONLY | DIRECTORY | CLOEXEC)
     return f"/proc/{os.getpid()}/fd/{opened}"
 
 

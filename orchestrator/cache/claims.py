@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -31,6 +29,9 @@ from orchestrator.core.files import Digest
 from orchestrator.disk.locks import lock_alone
 from orchestrator.disk.space import file_system
 from orchestrator.errors import TemporaryError
+from orchestrator.platform import file_locks
+from orchestrator.platform.host import host_name
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import read_small_text
@@ -40,7 +41,6 @@ _OWNER_BYTES = 1024
 # An owner file without a readable owner is just being written, until it is so many seconds old.
 _TORN_AGE = 1.0
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs", "bcachefs"}
-_KINDS = {True: fcntl.F_WRLCK, False: fcntl.F_UNLCK}
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
@@ -140,17 +140,11 @@ class FileClaims:
 
     def _lock(self, digest: Digest, lock: bool) -> bool:
         if self._fd is None:
-            self._fd = os.open(self._locks, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = os.open(self._locks, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
         # 60 bits of the digest: two digests share a byte once in a quintillion, and then only wait for each other.
         offset = int(digest.hex[:15], 16)
         try:
-            if hasattr(fcntl, "F_OFD_SETLK"):
-                # Belongs to the descriptor, so two instances in one process exclude each other too. struct flock:
-                # l_type, l_whence, l_start, l_len, l_pid (0 here); native sizes and padding.
-                request = struct.pack("hhqqi4x", _KINDS[lock], os.SEEK_SET, offset, 1, 0)
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, request)
-            else:
-                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB if lock else fcntl.LOCK_UN, 1, offset)
+            file_locks.lock_byte(self._fd, offset, lock=lock)
         except (BlockingIOError, PermissionError):
             return False
         except OSError as error:
@@ -192,12 +186,12 @@ class FileClaims:
     def _create(self, digest: Digest, record: str) -> int | None:
         """The owner file, ours to write; None while another owner lives, or came first."""
         with contextlib.suppress(FileExistsError):
-            return os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            return os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC | NOFOLLOW, 0o600)
         if self._is_owned(digest, Path(record)):
             return None
         # Where everyone gets the lock, its owner may release it just now: the next try will tell.
         with contextlib.suppress(FileNotFoundError):
-            return os.open(record, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return os.open(record, os.O_WRONLY | os.O_TRUNC | CLOEXEC | NOFOLLOW)
         return None
 
     def _is_owned(self, digest: Digest, record: Path) -> bool:
@@ -208,7 +202,7 @@ class FileClaims:
         except (ValueError, OSError):
             # Just being written, or torn by a crash: the lock, which we hold, decides unless it is brand new.
             return processes.age(record) < _TORN_AGE
-        if host == os.uname().nodename:
+        if host == host_name():
             return processes.lives(pid, started)
         part = self._stage / digest.hex
         return (
@@ -221,7 +215,7 @@ def is_orphaned(record: Path) -> bool:
     """True when the owner that a file names has ended, or was killed before it could say who it is."""
     try:
         host, pid, started = read_small_text(record, _OWNER_BYTES).split("\n")[:3]
-        return host == os.uname().nodename and not processes.lives(pid, started)
+        return host == host_name() and not processes.lives(pid, started)
     except FileNotFoundError:
         return False
     except ValueError:
@@ -265,7 +259,7 @@ class Use:
             self._held[folder] = None
             with contextlib.suppress(OSError):
                 self._held[folder] = fd = _open_lock(self._folder, folder)
-                fcntl.flock(fd, fcntl.LOCK_SH)
+                file_locks.lock(fd, shared=True)
         return bool(fresh)
 
 
@@ -283,4 +277,4 @@ def alone(state_dir: Path, folder: str) -> Iterator[bool]:
 
 def _open_lock(state: Path, folder: str) -> int:
     state.mkdir(mode=0o700, exist_ok=True)
-    return os.open(state / f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return os.open(state / f"{folder}.lock", os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)

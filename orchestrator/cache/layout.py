@@ -15,6 +15,7 @@ from pathlib import Path
 
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import RepoId, is_range
+from orchestrator.platform.users import login_id
 
 STATE_NAME = "glm-aria"
 # What file managers, editors, NAS boxes and people leave in any folder: of Macs, Windows, Linux desktops, NAS boxes,
@@ -81,7 +82,7 @@ class CacheLayout:
         another volume or not ours; with the user's id where another user of a shared cache has that one too.
         """
         beside = STATE_NAME if self.cache_dir.name == "hub" else f"{self.cache_dir.name}.{STATE_NAME}"
-        user = os.getuid() if hasattr(os, "getuid") else 0
+        user = login_id()
         return (
             self.cache_dir.parent / beside,
             self.locks_dir / STATE_NAME,

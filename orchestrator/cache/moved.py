@@ -18,7 +18,9 @@ from orchestrator.disk.access import KEEPS_NAMES, belongs_to_others
 from orchestrator.disk.atomic import sweep_scratch
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError, UnsafeError
-from orchestrator.system.failures import on_disk, user_name
+from orchestrator.platform.open_flags import CLOEXEC, HAS_PATH, NOFOLLOW, REACH
+from orchestrator.platform.users import user_name
+from orchestrator.system.failures import on_disk
 
 ASIDE = ".glm-aria"
 """The folder of a moved repo in which names are made that are then renamed within the repo; readers pass it over."""
@@ -138,9 +140,9 @@ def _judge(folder: Path, cache_dir: Path) -> tuple[Path, str | None]:
 
 def _read_link(folder: Path) -> tuple[os.stat_result, str]:
     """The stat and the text of one and the same symlink, where the system has descriptors of links."""
-    if not hasattr(os, "O_PATH"):
+    if not HAS_PATH:
         return os.lstat(folder), os.fspath(folder.readlink())
-    fd = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(folder, REACH | NOFOLLOW | CLOEXEC)
     try:
         return os.fstat(fd), os.readlink("", dir_fd=fd)
     finally:

@@ -35,6 +35,8 @@ from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.folders import Folder
 from orchestrator.disk.locks import Patience, blob_lock
 from orchestrator.errors import IntegrityError
+from orchestrator.platform.open_flags import CLOEXEC
+from orchestrator.platform.users import give_to_group
 from orchestrator.proof.pieces import PieceStore
 from orchestrator.proof.verified import VerifiedFile, verify
 from orchestrator.system.failures import on_disk
@@ -191,7 +193,7 @@ class Placer:
         with on_disk("place", path):
             if self._group is not None:
                 with contextlib.suppress(PermissionError):
-                    os.chown(path, -1, self._group, follow_symlinks=False)
+                    give_to_group(path, self._group)
             if self._group is not None or stat.S_IMODE(found.st_mode) != self._mode:
                 path.chmod(self._mode)
 
@@ -304,7 +306,7 @@ def _default_mode(folder: Path) -> int:
     Reading the umask by setting it would race with other threads.
     """
     probe = scratch(folder)
-    fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC, 0o666)
     try:
         return stat.S_IMODE(os.fstat(fd).st_mode)
     finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from orchestrator.cache.claims import ALONE, FileClaims, Grant, Owners, is_orphaned
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.platform.files import occupied
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
 
@@ -78,7 +79,7 @@ class Staging:
     def held(self, digest: Digest) -> int:
         """Bytes that the part takes up on the disk, 0 when there is none."""
         try:
-            return os.lstat(self.part(digest)).st_blocks * 512
+            return occupied(os.lstat(self.part(digest)))
         except OSError:
             return 0
 

@@ -20,7 +20,9 @@ from orchestrator.disk import places
 from orchestrator.disk.access import OURS, OURS_ALONE, OURS_TO_WRITE
 from orchestrator.disk.folders import exposed_above, hold
 from orchestrator.errors import CannotCreateError, GlmAriaError
-from orchestrator.system.failures import denied, is_closed, is_read_only, mending, translate, user_name
+from orchestrator.platform.lacking import HAS_FOLDERS, need_folders
+from orchestrator.platform.users import user_id, user_name
+from orchestrator.system.failures import denied, is_closed, is_read_only, mending, translate
 
 _PARTS = ("stage", "repos", "proofs")
 NOWHERE = Path(os.devnull, STATE_NAME)
@@ -34,8 +36,9 @@ def open_state_dir(layout: CacheLayout) -> Path:
     in a cache that a group shares on purpose, the path is one that stays with the folder (see `folders.hold`); where
     the system has no such path, the candidate is passed over. When all were passed over, or are somebody else's, the
     user's own place serves, and files are copied into the cache. Raises CannotCreateError (or per `system.failures`)
-    when none can be made, for the one that is easiest to mend.
+    when none can be made, for the one that is easiest to mend; UnsupportedError where the system allows none.
     """
+    need_folders()
     failed: list[tuple[Path, OSError]] = []
     for candidate in _candidates(layout):
         try:
@@ -63,6 +66,8 @@ def find_state_dir(layout: CacheLayout, *, create: bool = False) -> Path:
     With `create` it is made, in the user's own place where it cannot lie beside the cache; else nothing is written,
     and the path need not exist. What belongs to somebody else is never returned; NOWHERE, when there is no place.
     """
+    if not HAS_FOLDERS:
+        return NOWHERE
     if create:
         with contextlib.suppress(GlmAriaError):
             return open_state_dir(layout)
@@ -100,7 +105,7 @@ def refuse_closed(layout: CacheLayout, ref: Ref) -> None:
         at = denied(place / "new")
         whose = "on a read-only file system"
         if not is_read_only(at):
-            whose = f"a folder of {user_name(Path(at).stat().st_uid)} that {user_name(os.geteuid())} may not write to"
+            whose = f"a folder of {user_name(Path(at).stat().st_uid)} that {user_name(user_id())} may not write to"
         raise CannotCreateError(
             f"{ref} has to be fetched, and {at!r} is {whose}; nothing was fetched",
             hint=mending(at, f"take a cache of your own: glm-aria pull {as_word(ref)} --cache-dir DIR"),

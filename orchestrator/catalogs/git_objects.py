@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ from orchestrator.core.refs import is_commit
 from orchestrator.errors import ProtocolError, TemporaryError, TrustError
 from orchestrator.net.addresses import redact, split
 from orchestrator.net.session import Net
+from orchestrator.platform.processes import KILL, signal_group
 
 _SETTINGS = {
     "core.hooksPath": os.devnull,
@@ -159,7 +159,7 @@ class _Fetched:
             # git has helpers; the whole group goes, also when a signal's exception ends the wait.
             if process.poll() is None:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                    signal_group(process.pid, KILL)
                 process.communicate()
         if process.returncode != 0:
             said = _last_line(complaint, process.returncode)

@@ -8,18 +8,16 @@ user's own name, without other members), counts as nobody else.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.disk.file_stat import StatLike
+from orchestrator.platform.users import HAS_OWNERS, has_acl, is_in_profile, is_private_group, user_id
 
 _ROOT = 0
-_ACL = "system.posix_acl_access"
 _WRITE, _ANY = stat.S_IWGRP | stat.S_IWOTH, stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -37,7 +35,7 @@ class Rule:
 
     def holds(self, found: StatLike, also: Collection[int] = ()) -> bool:
         """True when what has this stat keeps the rule; `also` are uids of further owners that are believed."""
-        owners = {os.geteuid(), *also, *((_ROOT,) if self.by_root else ())}
+        owners = {user_id(), *also, *((_ROOT,) if self.by_root else ())}
         is_closed = not found.st_mode & self.closed or (self.sticky and bool(found.st_mode & stat.S_ISVTX))
         return found.st_uid in owners and is_closed
 
@@ -82,6 +80,8 @@ def others_who_may_write(found: os.stat_result, path: Path) -> str | None:
 
     The mode of a symlink means nothing, so only its owner is judged.
     """
+    if not HAS_OWNERS:
+        return None if is_in_profile(path) else "it lies outside of your profile"
     if belongs_to_others(found):
         return f"it belongs to another user (uid {found.st_uid})"
     if stat.S_ISLNK(found.st_mode):
@@ -97,6 +97,8 @@ def others_who_may_read(path: Path) -> str | None:
     """Say who else may read the file and can reach it, None for nobody. Raises OSError."""
     path = Path(os.path.realpath(path))
     found = path.stat()
+    if not HAS_OWNERS:
+        return None if is_in_profile(path) else "it lies outside of your profile"
     above = [folder.stat().st_mode for folder in path.parents]
     if found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in above):
         return "every user may read it"
@@ -108,16 +110,4 @@ def others_who_may_read(path: Path) -> str | None:
 
 def _is_alone(found: os.stat_result, path: Path) -> bool:
     """True when what the group may do, nobody but the user and root may."""
-    try:
-        if _ACL in os.listxattr(path):  # the bits of the group are then those of all that the ACL names
-            return False
-    except (AttributeError, OSError):
-        pass
-    try:
-        group, mine = grp.getgrgid(found.st_gid), pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return False
-    if found.st_gid != _ROOT and group.gr_name != mine.pw_name:
-        return False  # who else has it as the main group cannot be listed everywhere (LDAP)
-    uids = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == found.st_gid}
-    return set(group.gr_mem) <= {mine.pw_name, "root"} and uids <= {mine.pw_uid, _ROOT}
+    return not has_acl(path) and is_private_group(found.st_gid)

@@ -14,6 +14,7 @@ import stat
 from pathlib import Path, PurePath
 
 from orchestrator.disk.folders import Folder, named, planted
+from orchestrator.platform.open_flags import CLOEXEC
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
 
@@ -57,7 +58,7 @@ def write_file(
     temporary = scratch(stage)
     with on_disk("write", target):
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC, mode)
             with os.fdopen(fd, "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()

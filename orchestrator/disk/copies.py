@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.errors import CannotCreateError
+from orchestrator.platform.files import copy_range, share_blocks
+from orchestrator.platform.open_flags import CLOEXEC
 from orchestrator.system.failures import on_disk, shown
 from orchestrator.system.small_files import open_regular
 
-_FICLONE = 0x40049409  # linux/fs.h; Btrfs, XFS, bcachefs and others share the blocks until one side is written
 _CHUNK = 1 << 26
 
 
@@ -97,7 +97,7 @@ def _clone(source: Path, target: Path) -> bool:
     """Share the blocks; False, with nothing made, where the file system cannot."""
     with _both(source, target) as (reading, writing):
         try:
-            fcntl.ioctl(writing, _FICLONE, reading)
+            share_blocks(reading, writing)
         except OSError:
             target.unlink()
             return False
@@ -107,10 +107,10 @@ def _clone(source: Path, target: Path) -> bool:
 def _copy(source: Path, target: Path) -> None:
     with _both(source, target) as (reading, writing):
         try:
-            while os.copy_file_range(reading, writing, _CHUNK):
+            while copy_range(reading, writing, _CHUNK):
                 pass
-        except (AttributeError, OSError) as error:
-            if getattr(error, "errno", errno.ENOSYS) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
             os.lseek(reading, 0, os.SEEK_SET)
             os.ftruncate(writing, 0)
@@ -126,7 +126,7 @@ def _both(source: Path, target: Path) -> Iterator[tuple[int, int]]:
     with on_disk("copy to", target):
         reading = open_regular(source, follow=True)
         try:
-            writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC, 0o666)
             try:
                 yield reading, writing
             except BaseException:

@@ -7,12 +7,13 @@ system holds dirty, which is dear for one file while a big one still arrives bes
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.disk.folders import Folder
+from orchestrator.platform.libc import system_call
+from orchestrator.platform.open_flags import CLOEXEC, DIRECTORY, NOFOLLOW
 from orchestrator.system.failures import on_disk
 
 MANY = 32
@@ -46,12 +47,12 @@ def sync_folders(root: Folder, folders: Iterable[Path]) -> None:
 
 def sync_names(folder: Path) -> None:
     """Return once the names in one folder are on the disk. Raises DiskIOError."""
-    _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _fsync(folder, os.O_RDONLY | DIRECTORY)
 
 
 def _fsync(path: Path, flags: int) -> None:
     with on_disk("sync", path):
-        fd = os.open(path, flags | os.O_CLOEXEC)
+        fd = os.open(path, flags | CLOEXEC)
         try:
             os.fsync(fd)
         finally:
@@ -64,7 +65,7 @@ def _sync_file_system(folder: Path) -> bool:
     if syncfs is None:
         return False
     with on_disk("sync", folder):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(folder, os.O_RDONLY | DIRECTORY | CLOEXEC)
         try:
             return syncfs(fd) == 0
         finally:
@@ -77,11 +78,11 @@ def start_writing(path: Path, stop: Callable[[], bool]) -> None:
     A slow disk may hold this up for as long as writing `_WINDOW` takes it; then it looks at `stop`. Where it cannot be
     done nothing happens: the sync will write it.
     """
-    sync_file_range = _libc("sync_file_range", "iLLI")
+    sync_file_range = system_call("sync_file_range", "iLLI")
     if sync_file_range is None:
         return
     with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | NOFOLLOW | CLOEXEC)
         try:
             for start in range(0, os.fstat(fd).st_size, _WINDOW):
                 if stop():
@@ -92,18 +93,4 @@ def start_writing(path: Path, stop: Callable[[], bool]) -> None:
 
 
 def _syncfs() -> Callable[[int], int] | None:
-    return _libc("syncfs", "i")
-
-
-@functools.cache
-def _libc(name: str, arguments: str) -> Callable[..., int] | None:
-    """A system call that Python does not have; `arguments` are i, I and L for int, unsigned int and int64."""
-    import ctypes
-
-    types = {"i": ctypes.c_int, "I": ctypes.c_uint, "L": ctypes.c_int64}
-    try:
-        function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = [types[letter] for letter in arguments]
-    return lambda *given: int(function(*given))
+    return system_call("syncfs", "i")

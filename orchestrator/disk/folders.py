@@ -2,7 +2,7 @@
 
 Every call looks a path up again. Another user who may write to a folder on the way can rename its content and put a
 symlink there, between our check and our write. A descriptor stays with the folder that it was opened for. All systems
-with the locks that we need (fcntl) have the calls that take one, so there is no second way.
+with the locks that we need have the calls that take one, so there is no second way.
 """
 
 # Over thousands of files, strings and os calls cost a third of what Path objects do.
@@ -20,14 +20,18 @@ from typing import Self
 
 from orchestrator.disk.access import OURS_ALONE, others_who_may_exchange
 from orchestrator.errors import UnsafeError
+from orchestrator.platform.files import walk
+from orchestrator.platform.host import HAS_ROOT
+from orchestrator.platform.lacking import need_folders
+from orchestrator.platform.open_flags import CLOEXEC, DIRECTORY, NOFOLLOW, REACH
 from orchestrator.system.failures import on_disk
 from orchestrator.system.processes import scratch_name
 from orchestrator.system.small_files import read_small
 
 # For a folder that may be passed through but not listed; what needs more than that opens "." again.
-_REACH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_HAS_PROC = Path("/proc/self/fd").is_dir()
+_REACH = REACH | DIRECTORY | CLOEXEC
+_READ = os.O_RDONLY | DIRECTORY | CLOEXEC
+_HAS_PROC = HAS_ROOT and Path("/proc/self/fd").is_dir()
 _HELD = re.compile(r"/proc/\d+/fd/\d+(?:/.*)?", re.DOTALL)
 
 
@@ -46,7 +50,8 @@ class Folder:
 
     @classmethod
     def open(cls, path: Path) -> Folder:
-        """The folder that the user named: `path` itself may lead over symlinks."""
+        """The folder that the user named: `path` itself may lead over symlinks. Raises UnsupportedError, too."""
+        need_folders()
         return cls(os.open(path, _REACH), path)
 
     def __enter__(self) -> Self:
@@ -94,7 +99,7 @@ class Folder:
         path = self.path / name
         for _ in range(2):
             try:
-                return Folder(os.open(name, _REACH | os.O_NOFOLLOW, dir_fd=self.fd), path)
+                return Folder(os.open(name, _REACH | NOFOLLOW, dir_fd=self.fd), path)
             except FileNotFoundError as error:
                 if made is None:
                     raise named(error, path) from error
@@ -169,7 +174,7 @@ class Folder:
 
     def unlink_links(self, target: str) -> None:
         """Remove all symlinks in it, at any depth, that lead to something of the name `target`."""
-        for _, _, names, fd in os.fwalk(".", dir_fd=self.fd):
+        for _, _, names, fd in walk(".", dir_fd=self.fd):
             for name in names:
                 try:
                     leads_to = os.readlink(name, dir_fd=fd)
@@ -187,7 +192,7 @@ class Folder:
             # Walking opens what it begins with, and an open(2) of a FIFO waits.
             if not stat.S_ISDIR(self.lstat(name).st_mode):
                 return
-            for _, folders, names, fd in os.fwalk(name, topdown=False, dir_fd=self.fd):
+            for _, folders, names, fd in walk(name, topdown=False, dir_fd=self.fd):
                 for junk in filter(is_junk, names):
                     os.unlink(junk, dir_fd=fd)
                 for folder in folders:
@@ -207,7 +212,7 @@ class Folder:
     def files(self) -> list[str]:
         """All in it, at any depth, that is no folder: paths relative to it. A folder that cannot be read is empty."""
         found = []
-        for at, folders, names, fd in os.fwalk(".", dir_fd=self.fd):
+        for at, folders, names, fd in walk(".", dir_fd=self.fd):
             links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=fd).st_mode)]
             found += [os.path.normpath(f"{at}/{name}") for name in (*names, *links)]
         return found
@@ -224,7 +229,7 @@ class Folder:
         return os.open(".", _READ, dir_fd=self.fd)
 
 
-_FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC
 
 
 def open_fresh(path: str | Path, mode: int = 0o666) -> int:
@@ -279,7 +284,7 @@ def hold(path: Path) -> Path | None:
     this one runs; so the descriptor is never given back. The same folder has one name. Raises OSError unless `path`
     is a folder of ours, open to nobody else, and no symlink.
     """
-    fd = os.open(path, _READ | os.O_NOFOLLOW)
+    fd = os.open(path, _READ | NOFOLLOW)
     found = os.fstat(fd)
     if not OURS_ALONE.holds(found):
         os.close(fd)

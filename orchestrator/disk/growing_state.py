@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from orchestrator.disk.state_file import UNREADABLE, read_state, write_state
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system.small_files import RECORD_BYTES, open_regular, read_stream
 
 V = TypeVar("V")
@@ -130,7 +131,7 @@ class GrowingState(Generic[V]):
         lines = [] if self._position else [json.dumps(self._document)]
         lines += [json.dumps(item, separators=(",", ":")) for item in fresh.items()]
         data = "".join(f"{line}\n" for line in lines).encode()
-        fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NOFOLLOW | CLOEXEC, 0o600)
         try:
             left = memoryview(data)
             while left:

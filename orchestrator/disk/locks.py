@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.disk.folders import Folder
+from orchestrator.platform import file_locks
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW, NONBLOCK
 
 _TRIES = 100
 _PAUSE = 0.01
@@ -30,10 +31,10 @@ def state_lock(path: str | os.PathLike[str], *, dir_fd: int | None = None, stric
     may remove the file. Raises OSError when the lock file cannot be made, or is a symlink.
     """
     for left in range(_TRIES, 0, -1):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600, dir_fd=dir_fd)
         try:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                file_locks.lock(fd)
             except OSError as error:
                 if strict:
                     raise OSError(error.errno, f"{error.strerror}: its file system must have locks", path) from error
@@ -60,7 +61,7 @@ def lock_alone(fd: int) -> bool:
     True also where the file system knows no locks: the caller has another way to tell.
     """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file_locks.lock(fd, at_once=True)
     except BlockingIOError:
         return False
     except OSError:
@@ -92,7 +93,7 @@ def blob_lock(path: str | Path, patience: Patience | None = None, *, create_in: 
     hours, and our blob is already verified; without patience there is no waiting), nor where the file system knows no
     locks, or forbids us the file.
     """
-    flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create_in else 0)
+    flags = os.O_RDWR | NONBLOCK | CLOEXEC | NOFOLLOW | (os.O_CREAT if create_in else 0)
     try:
         # The mode that huggingface_hub gives it.
         fd = os.open(path, flags, 0o664, dir_fd=create_in.fd if create_in else None)
@@ -108,7 +109,7 @@ def blob_lock(path: str | Path, patience: Patience | None = None, *, create_in: 
 def _lock_patiently(fd: int, patience: Patience) -> bool:
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_locks.lock(fd, at_once=True)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES) or patience.seconds <= 0:
                 return False

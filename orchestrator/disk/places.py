@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.platform.host import HAS_ROOT
 
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -33,7 +34,7 @@ def expanded(name: str | os.PathLike[str]) -> Path:
     Raises UsageError where there is no home, and for a path with a drive or a server before it, which would become an
     odd name in the working directory.
     """
-    if _OF_WINDOWS.match(os.fspath(name)):
+    if HAS_ROOT and _OF_WINDOWS.match(os.fspath(name)):
         raise UsageError(
             f"{os.fspath(name)!r} is a Windows path, and this system has no drives",
             hint="give a path of this system, such as /mnt/c/models",

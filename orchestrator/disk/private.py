@@ -18,9 +18,13 @@ from typing import TypeVar
 from orchestrator.disk.access import KEEPS_NAMES, NO_STRANGERS_WRITE, OURS, OURS_ALONE, OURS_TO_WRITE, Rule
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError
+from orchestrator.platform.files import set_mode
+from orchestrator.platform.lacking import need_folders
+from orchestrator.platform.open_flags import CLOEXEC, DIRECTORY, NOFOLLOW
+from orchestrator.platform.users import user_id
 from orchestrator.system.failures import translate
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = os.O_RDONLY | DIRECTORY | NOFOLLOW | CLOEXEC
 # Another run may remove the empty runtime folder right after we create it.
 _TRIES = 100
 _HINT = "set XDG_RUNTIME_DIR to a folder of your own (mode 0700), on a disk with room"
@@ -105,6 +109,7 @@ def in_private_folder(path: Path, make: Callable[[PrivateFolder], Made]) -> Made
     Tried again when another run removes the folder, empty until then, in between. Raises CannotCreateError when someone
     else's is in the way, and what a full or failing disk is worth.
     """
+    need_folders()
     with written(path):
         for left in range(_TRIES, 0, -1):
             try:
@@ -146,7 +151,7 @@ def runtime_folders(state: Callable[[], Path]) -> Iterator[Path]:
 
     They end with the first place where nobody else could have taken a name.
     """
-    user = os.geteuid()
+    user = user_id()
     for given in (os.environ.get("XDG_RUNTIME_DIR"), f"{_USERS}/{user}"):
         if given and Path(given).is_absolute() and _may_be_in(given, OURS_TO_WRITE):
             yield Path(given, "glm-aria")
@@ -172,7 +177,7 @@ def _owned(path: Path) -> int:
         if not OURS.holds(facts):
             raise _not_ours(path)
         if facts.st_mode & 0o777 != 0o700:
-            os.fchmod(fd, 0o700)
+            set_mode(fd, 0o700)
     except BaseException:
         os.close(fd)
         raise

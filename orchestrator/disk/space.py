@@ -6,7 +6,6 @@ Asked before the first byte, since aria2 cannot resume after a full disk.
 from __future__ import annotations
 
 import os
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 from orchestrator.core.sizes import format_size
 from orchestrator.disk.places import nearest
 from orchestrator.errors import CannotCreateError, NoSpaceError
+from orchestrator.platform import rlimits
+from orchestrator.platform.files import device_number, sync_data, volume
 from orchestrator.system.failures import on_disk, shown
 
 RESERVE = 256 << 20
@@ -40,8 +41,8 @@ def space(path: Path) -> Space:
     """The room where `path` lies, or will lie once its folders are made."""
     at = nearest(path)
     with on_disk("look at", at):
-        found = os.statvfs(at)
-    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+        found = volume(at)
+    return Space(found.free, found.inodes)
 
 
 def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag: str = "--cache-dir") -> Space:
@@ -67,8 +68,8 @@ def check(need: int, path: Path, *, files: int = 0, reserve: int = RESERVE, flag
 
 def check_largest(size: int, path: Path) -> None:
     """Raise CannotCreateError where no file of `size` bytes may be made at `path`: FAT32, or `ulimit -f`."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if allowed != resource.RLIM_INFINITY and size > allowed:
+    allowed, _ = rlimits.file_size()
+    if allowed != rlimits.UNLIMITED and size > allowed:
         raise CannotCreateError(
             f"{os.fspath(path)!r} cannot hold a file of {format_size(size)}: this process may write files of"
             f" up to {format_size(allowed)}",
@@ -89,7 +90,7 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
         lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
-    number = f"{os.major(device)}:{os.minor(device)}"
+    number = device_number(device)
     for line in lines:
         # id, parent, device, root, mount point, options, optional fields, "-", type, …
         fields = line.split(" ")
@@ -117,7 +118,7 @@ def write_rate(path: Path, *, most: int = 48 << 20, seconds: float = 1.0) -> flo
             while sent + _BLOCK <= room and time.monotonic() - begun < seconds:
                 sent += file.write(block)
                 if sent % (8 * _BLOCK) == 0:
-                    os.fdatasync(file.fileno())
+                    sync_data(file.fileno())
             os.fsync(file.fileno())
             return sent / max(time.monotonic() - begun, 1e-4) if sent else None
     except Exception:  # noqa: BLE001 - read-only, full, failing: all the same answer

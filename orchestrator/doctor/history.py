@@ -19,6 +19,7 @@ from orchestrator.core.sources import Sent, total
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.pulling.report import FileState, ModelReport, PullReport
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES, read_small
@@ -97,7 +98,7 @@ class History:
         """Add entries, and cut the oldest."""
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
         with on_disk("write", self.path), state_lock(self._folder / "history.lock"):
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CLOEXEC | NOFOLLOW, 0o600)
             with os.fdopen(fd, "ab") as file:
                 file.write(lines.encode())
             kept = read_small(self.path, RECORD_BYTES).splitlines(keepends=True)

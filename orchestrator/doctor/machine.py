@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from orchestrator.core.addresses import is_this_machine
 from orchestrator.core.network.resolvers import NameServer, Reply
 from orchestrator.disk.space import space, write_rate
 from orchestrator.net.lookup.dns import ask, ask_system, system_servers
+from orchestrator.platform import rlimits
 from orchestrator.system.threads import Step
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Rules
@@ -74,7 +74,7 @@ class MachineSteps:
 
 def open_files() -> tuple[int, int]:
     """The soft and the hard limit of open files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = rlimits.open_files()
     most = 1 << 20
     return (most if soft < 0 else soft, most if hard < 0 else hard)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.extents import Extent
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.platform.places import read_at
 from orchestrator.system.failures import on_disk
 
 _CHUNK = 1 << 20
@@ -48,9 +50,9 @@ def differing(proven: Path, dropped: Iterable[DroppedRange]) -> tuple[DroppedRan
 
 def _hashes(path: Path, ranges: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, int, int, bytes]]:
     with on_disk("read", path):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | CLOEXEC | NOFOLLOW)
         try:
             for source, start, end in ranges:
-                yield source, start, end, hashlib.sha256(os.pread(fd, end - start, start)).digest()
+                yield source, start, end, hashlib.sha256(read_at(fd, end - start, start)).digest()
         finally:
             os.close(fd)

@@ -17,6 +17,8 @@ from types import TracebackType
 
 from orchestrator.core.files import Algorithm, Digest, git_blob_header
 from orchestrator.errors import Interrupted
+from orchestrator.platform.open_flags import NOATIME
+from orchestrator.platform.places import read_into, read_on_into, will_read_on
 from orchestrator.proof.pieces import PIECE, PieceHasher, Pieces
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import open_regular
@@ -107,7 +109,7 @@ class ChasingHasher:
         with on_disk("read", self.path):
             while self._position < limit and self._fd is not None:
                 halt(stop)
-                count = os.preadv(self._fd, [view[: limit - self._position]], self._position)
+                count = read_into(self._fd, view[: limit - self._position], self._position)
                 if not count:
                     break
                 self._hasher.update(view[:count])
@@ -237,7 +239,7 @@ def _feed(
     view = memoryview(buffer)
     while length:
         halt(stop)
-        count = os.readv(fd, [view[:length]])
+        count = read_on_into(fd, view[:length])
         if not count:
             return
         length -= count
@@ -258,10 +260,9 @@ def open_to_read(path: Path) -> int:
         try:
             # A check is no use: the time of last use, by which a cache is cleaned up, must not change. Only the owner
             # of a file may ask for that.
-            fd = open_regular(path, flags=getattr(os, "O_NOATIME", 0))
+            fd = open_regular(path, flags=NOATIME)
         except PermissionError:
             fd = open_regular(path)
     # Twice the read-ahead; worth it on spinning and network disks, harmless elsewhere.
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    will_read_on(fd)
     return fd

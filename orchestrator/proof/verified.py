@@ -12,6 +12,7 @@ from typing import Self
 from orchestrator.core.files import Digest
 from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import IntegrityError
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.proof.hashing import ChasingHasher, Hasher, OnBytes, read_whole
 from orchestrator.proof.pieces import Pieces
 from orchestrator.system.failures import on_disk
@@ -62,7 +63,7 @@ class ProvingWriter:
         self._path, self._digest, self._size = path, digest, size
         self._hasher = Hasher(digest.algorithm, size)
         self._written = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | NOFOLLOW | CLOEXEC, 0o666)
 
     def write(self, data: memoryview) -> None:
         """Add the next bytes."""

@@ -28,6 +28,7 @@ from orchestrator.errors import (
     TemporaryError,
 )
 from orchestrator.oci.client import Upload
+from orchestrator.platform.places import read_at
 from orchestrator.proof.hashing import open_to_read
 from orchestrator.publishing.folder import LocalFile, changed
 from orchestrator.registry.uploads import MOST_CHUNK
@@ -82,7 +83,7 @@ class Content:
         fd = open_to_read(self.file.place)
         try:
             with on_disk("read", self.file.place):
-                chunk = os.pread(fd, count, start)
+                chunk = read_at(fd, count, start)
         finally:
             os.close(fd)
         if len(chunk) < count:

@@ -23,6 +23,8 @@ from orchestrator.disk.access import OURS_ALONE
 from orchestrator.disk.durability import sync_names
 from orchestrator.disk.locks import state_lock
 from orchestrator.errors import DiskIOError
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.platform.places import read_at
 from orchestrator.registry.names import is_model
 from orchestrator.system.failures import on_disk
 
@@ -89,7 +91,7 @@ class Trail:
         """
         with on_disk("write", self._path), state_lock(self._lock, strict=True):
             is_new = not self._path.exists()
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | CLOEXEC | NOFOLLOW, 0o600)
             try:
                 if not OURS_ALONE.holds(os.fstat(fd)):
                     raise DiskIOError(f"{self._path} is not added to: others own it, or may read or write it")
@@ -168,7 +170,7 @@ class Trail:
     def _last(self, fd: int) -> tuple[int, bool]:
         """The number of the last event, and whether the last line is torn."""
         size = os.fstat(fd).st_size
-        tail = os.pread(fd, _TAIL, max(0, size - _TAIL))
+        tail = read_at(fd, _TAIL, max(0, size - _TAIL))
         lines = tail.split(b"\n")
         for line in reversed(lines[:-1]):
             if (event := _event(line)) is not None:

@@ -7,11 +7,8 @@ and read none of it. uvicorn waits for each of them without an end.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from typing import Any, cast
 
 import h11
 
+from orchestrator.platform import sockets
 from orchestrator.serve.access.clients import client_of
 from orchestrator.serve.http.interim import PatientProtocol
 from orchestrator.serve.http.proxies import TrustedProxies
@@ -29,7 +27,6 @@ _PAUSED = 2.0
 """Seconds without a byte taken after which a reader may have to give way."""
 UNSENT = 1 << 20
 """Bytes that the system takes for a connection before they can be sent. A quarter of it cost 15 % more CPU."""
-_TCP_NOTSENT_LOWAT = 25  # socket has no name for it
 KEEPALIVE = 60
 """Seconds after which a silent client is asked whether it is still there; after three more of these it is not."""
 
@@ -186,8 +183,8 @@ class _Counting:
 def tune(listener: socket.socket) -> None:
     """Have connections of a listener end when the machine at the other end is gone, and little kept for those that do
     not read: the system keeps 4 MB for each by default."""
-    if sys.platform.startswith("linux"):
-        listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT)
+    if sockets.NOTSENT_LOWAT:
+        listener.setsockopt(socket.IPPROTO_TCP, sockets.NOTSENT_LOWAT, UNSENT)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
         if hasattr(socket, name):
@@ -198,9 +195,9 @@ def tune(listener: socket.socket) -> None:
 
 def _unacknowledged(connection: Any) -> int:
     """The bytes that the system keeps since the other end has not taken them; 0 where it does not tell."""
-    if not sys.platform.startswith("linux") or connection is None or connection.fileno() < 0:
+    if connection is None or connection.fileno() < 0:
         return 0
     try:
-        return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
+        return sockets.unacknowledged(connection.fileno())
     except OSError:
         return 0

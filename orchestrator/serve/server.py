@@ -7,7 +7,6 @@ import contextlib
 import errno
 import functools
 import ipaddress
-import resource
 import socket
 import sys
 import threading
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.errors import CannotCreateError, UsageError
 from orchestrator.net.own_addresses import outward
+from orchestrator.platform import rlimits
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, tune
 from orchestrator.serve.http.certificates import ServerCertificate
 from orchestrator.serve.http.handshakes import BoundedListener
@@ -120,7 +120,7 @@ def most_connections() -> int:
     """The connections that may be open at once. Each may need a descriptor for a file, too, and as many remain for what
     is accepted in one go and for all else: where there are none left, asyncio writes without end that it cannot accept.
     """
-    return min(_MOST_CONNECTIONS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3))
+    return min(_MOST_CONNECTIONS, max(1, rlimits.open_files()[0] // 3))
 
 
 class _HastyLoop(asyncio.SelectorEventLoop):

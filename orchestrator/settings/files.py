@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.disk.access import others_who_may_read, others_who_may_write
 from orchestrator.errors import ConfigError
 from orchestrator.lists.toml import parse_toml
+from orchestrator.platform.users import user_id
 from orchestrator.settings.layers import ConfigFile
 from orchestrator.settings.sites import DEFAULT_ALIASES, HUB
 from orchestrator.settings.table import KEYS, PERSONAL, Caution
@@ -96,7 +97,7 @@ def exposed_secret(path: Path) -> Iterator[Caution]:
 
 def _closing(path: Path) -> str:
     """The command that makes the file private to this user; the mode of another user's file changes nothing."""
-    if path.stat().st_uid == os.geteuid():
+    if path.stat().st_uid == user_id():
         return f"chmod 600 {shlex.quote(str(path))}"
     return "name a copy of your own"
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from orchestrator.cache.claims import Grant
 from orchestrator.core.files import Digest
+from orchestrator.platform.host import host_name
 from orchestrator.shared.redis import SharedRedis
 from orchestrator.system import processes
 from orchestrator.system.threads import try_start
@@ -155,6 +156,6 @@ def _may_live(owner: str) -> bool:
     """Could this holder, which never gave its lease back, still write? Known only of this host's processes."""
     try:
         host, pid, started, _ = owner.split(" ")
-        return host != os.uname().nodename or processes.lives(pid, "" if started == "-" else started)
+        return host != host_name() or processes.lives(pid, "" if started == "-" else started)
     except ValueError:
         return True

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.events import Event, ModelPhase, Phase
+from orchestrator.platform.host import host_name
 from orchestrator.shared.redis import SharedRedis
 from orchestrator.system.threads import try_start
 
@@ -38,7 +39,7 @@ class Nodes:
 
     def __init__(self, line: SharedRedis) -> None:
         self._line = line
-        self._node = os.uname().nodename
+        self._node = host_name()
         self._key = f"{line.prefix}:run:{self._node}:{os.urandom(8).hex()}"
         self._fetching: set[str] = set()
         self._guard = threading.Lock()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 
 from orchestrator.net.own_addresses import is_own
+from orchestrator.platform.host import host_name
 
 
 def is_own_name(host: str) -> bool:
     """True for the name of this machine, in whatever domain."""
-    return bool(host) and host.lower().partition(".")[0] == os.uname().nodename.lower().partition(".")[0]
+    return bool(host) and host.lower().partition(".")[0] == host_name().lower().partition(".")[0]
 
 
 def is_own_address(host: str) -> bool:

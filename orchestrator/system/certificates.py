@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from orchestrator.platform.host import HAS_ROOT
+
 CA_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -16,7 +18,7 @@ CA_FILES = (
 
 def system_bundle() -> Path | None:
     """The file of the certificates that this system trusts."""
-    return next((path for path in map(Path, CA_FILES) if path.is_file()), None)
+    return next((path for path in map(Path, CA_FILES) if path.is_file()), None) if HAS_ROOT else None
 
 
 def context_of(bundle: str) -> ssl.SSLContext:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +15,9 @@ from types import FrameType
 from typing import Any
 
 from orchestrator.errors import CommandError, CommandNotFoundError, GlmAriaError
+from orchestrator.platform.open_flags import CLOEXEC, NOCTTY
+from orchestrator.platform.processes import FROM_KEYS, HAS_TIES, KILL, PASSED_ON, signal_group, tie
 from orchestrator.system.limits import scarce
-
-_TIES = sys.platform == "linux"  # elsewhere SIGIO is ignored by default
 
 
 class UntiedChild(subprocess.Popen[bytes]):
@@ -47,21 +45,18 @@ class TiedChild(subprocess.Popen[bytes]):
     """
 
     def __init__(self, args: list[str], **options: Any) -> None:
-        if not _TIES:
+        if not HAS_TIES:
             super().__init__(args, stdin=subprocess.DEVNULL, **options)
             return
         end, held = os.pipe()
         weakref.finalize(self, os.close, held)
         try:
             super().__init__(args, stdin=end, **options)
-            fcntl.fcntl(end, fcntl.F_SETOWN, self.pid)
-            fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
+            tie(self.pid, end)
         finally:
             os.close(end)
 
 
-_FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
-_PASSED_ON = (*_FROM_KEYS, signal.SIGTERM, signal.SIGHUP)
 _GRACE = 3.0
 """Seconds that a command has after the second signal."""
 
@@ -111,7 +106,7 @@ def _cannot_start(name: str, error: OSError) -> GlmAriaError:
 
 def _has_terminal() -> bool:
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        os.close(os.open("/dev/tty", os.O_RDWR | NOCTTY | CLOEXEC))
     except OSError:
         return False
     return True
@@ -131,7 +126,7 @@ def _passing_on(
                 if has_terminal or child.poll() is not None:
                     child.send_signal(number)
                 else:
-                    os.killpg(child.pid, number)
+                    signal_group(child.pid, number)
 
     def remind() -> None:
         if on_patience is not None and len(received) == 1 and children and children[0].returncode is None:
@@ -144,14 +139,14 @@ def _passing_on(
 
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        if not (has_terminal and number in _FROM_KEYS):
+        if not (has_terminal and number in FROM_KEYS):
             tell(number)
-        if len(received) == 1 and has_terminal and number in _FROM_KEYS:
+        if len(received) == 1 and has_terminal and number in FROM_KEYS:
             later(remind)
         if len(received) == 2:
-            later(tell, signal.SIGKILL)
+            later(tell, KILL)
 
-    before = {number: signal.getsignal(number) for number in _PASSED_ON}
+    before = {number: signal.getsignal(number) for number in PASSED_ON}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, handle)

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, NoSpaceError
+from orchestrator.platform.files import volume
+from orchestrator.platform.users import user_id, user_name
 
 FILES_HINT = "raise the limit of open files: ulimit -n 4096 (docker run --ulimit nofile=4096)"
 _HELD = re.compile(r"/proc/(?:\d+|self)/fd/\d+(?=/|$)")
@@ -88,7 +90,7 @@ def mending(path: str | os.PathLike[str], otherwise: str = _ELSEWHERE) -> str:
     except OSError:
         return f"check the owner and the mode of that folder, or {otherwise}"
     whose = f"{at} belongs to {user_name(found.st_uid)} (mode {stat.S_IMODE(found.st_mode):o})"
-    me = os.geteuid()
+    me = user_id()
     if found.st_uid == me:
         return f"{whose}: chmod u+rwx {shlex.quote(at)}, or {otherwise}"
     if _owner(os.path.dirname(at)) == me:
@@ -106,19 +108,9 @@ def _owner(path: str) -> int | None:
 def is_read_only(path: str | os.PathLike[str]) -> bool:
     """Is `path` on a file system that takes no writes?"""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        return volume(path).is_read_only
     except OSError:
         return False
-
-
-def user_name(uid: int) -> str:
-    """The name of a user; the number if the system knows no name."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OSError):
-        return str(uid)
 
 
 def shown(name: str) -> str:

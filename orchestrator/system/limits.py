@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
-import resource
 from pathlib import Path
 
 from orchestrator.errors import DiskIOError, GlmAriaError, TemporaryError
+from orchestrator.platform import rlimits
+from orchestrator.platform.users import user_id
 from orchestrator.system.failures import FILES_HINT
 from orchestrator.system.small_files import read_small_text
 
@@ -23,8 +23,8 @@ _CONTAINER = Path("/sys/fs/cgroup/pids.max")
 @functools.cache
 def is_tight() -> bool:
     """True where so few processes may run that each group of threads should have one only."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if os.geteuid() != 0 and soft != resource.RLIM_INFINITY and soft < _TIGHT:
+    soft, _ = rlimits.processes()
+    if user_id() != 0 and soft != rlimits.UNLIMITED and soft < _TIGHT:
         return True
     try:
         most = read_small_text(_CONTAINER, 64).strip()
@@ -35,17 +35,17 @@ def is_tight() -> bool:
 
 def allow_open_files(wanted: int) -> int:
     """Let this process have so many files and connections open, or as many as the system lets it; that number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return most if soft == resource.RLIM_INFINITY else max(soft, most)
+    soft, hard = rlimits.open_files()
+    most = wanted if hard == rlimits.UNLIMITED else min(hard, wanted)
+    if soft != rlimits.UNLIMITED and soft < most:
+        rlimits.set_open_files(most, hard)
+    return most if soft == rlimits.UNLIMITED else max(soft, most)
 
 
 def most_processes() -> str:
     """The limit that keeps us from starting a process or thread, in words."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    own = "" if soft == resource.RLIM_INFINITY else f"{soft} processes and threads of this user (ulimit -u), or "
+    soft, _ = rlimits.processes()
+    own = "" if soft == rlimits.UNLIMITED else f"{soft} processes and threads of this user (ulimit -u), or "
     return f"the limit is {own}that of the container (pids.max)"
 
 

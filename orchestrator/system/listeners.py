@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from orchestrator.platform.host import HAS_ROOT
+from orchestrator.platform.users import user_id
 from orchestrator.system.processes import Process
 
 _TABLE = Path("/proc/net/tcp")
@@ -60,7 +62,7 @@ class Listener:
 
 def holder(pid: int, port: int) -> Holder:
     """The listener on that port of 127.0.0.1, as seen from the process `pid`."""
-    if not _TABLE.exists():
+    if not (HAS_ROOT and _TABLE.exists()):
         return _by_lsof(pid, port)
     for _ in range(_LOOKS):  # the kernel's list may miss one while others come and go
         try:
@@ -80,7 +82,7 @@ def holder(pid: int, port: int) -> Holder:
                         return Holder.OURS
     except PermissionError:
         # A security module hides even our own processes; a listener of another user is no process of ours.
-        return Holder.UNKNOWN if uid == os.geteuid() else Holder.STRANGER
+        return Holder.UNKNOWN if uid == user_id() else Holder.STRANGER
     except OSError:
         return Holder.STRANGER
     return Holder.STRANGER

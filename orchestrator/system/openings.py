@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+from orchestrator.platform.libc import last_error, system_call
+from orchestrator.platform.open_flags import CLOEXEC, NONBLOCK
+
 _IN_OPEN = 0x20
 _HEAD = struct.Struct("iIII")
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS = NONBLOCK | CLOEXEC
 
 
 class Openings:
@@ -23,10 +24,11 @@ class Openings:
 
     def __init__(self) -> None:
         """Raise OSError where the system cannot tell, or grants this user no more of these."""
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        if not sys.platform.startswith("linux"):
+        begin, self._add = system_call("inotify_init1", "i"), system_call("inotify_add_watch", "isI")
+        self._remove = system_call("inotify_rm_watch", "ii")
+        if begin is None:
             raise OSError(errno.ENOSYS, "openings of files are told on Linux only")
-        self._fd = self._checked(self._libc.inotify_init1(_FLAGS))
+        self._fd = _checked(begin(_FLAGS))
 
     def fileno(self) -> int:
         """The descriptor, for an event loop."""
@@ -34,11 +36,12 @@ class Openings:
 
     def watch(self, path: Path) -> int:
         """Begin to watch a file; the number that it has in `read`. Raises OSError."""
-        return self._checked(self._libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_OPEN))
+        return _checked(self._add(self._fd, os.fsencode(path), _IN_OPEN)) if self._add else 0
 
     def forget(self, number: int) -> None:
         """Watch that file no more."""
-        self._libc.inotify_rm_watch(self._fd, number)
+        if self._remove:
+            self._remove(self._fd, number)
 
     def read(self) -> set[int]:
         """The numbers of the files that were opened since the last call; does not wait."""
@@ -57,8 +60,8 @@ class Openings:
         """Watch nothing any more."""
         os.close(self._fd)
 
-    def _checked(self, result: int) -> int:
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
+
+def _checked(result: int) -> int:
+    if result < 0:
+        raise last_error()
+    return result

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import re
-import select
 import signal
 import subprocess
 import time
@@ -18,10 +17,14 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.platform.host import HAS_ROOT, host_name
+from orchestrator.platform.processes import KILL, has_ended, hold, may_signal, reap, signal_held
+from orchestrator.platform.users import user_id
+
 FOREIGN_AGE = 3600.0
 """Seconds after which a scratch file of another host, about whose processes nothing is known, counts as left behind."""
 _MOST = 2**31 - 1
-_HAS_PROC = Path("/proc/self/stat").exists()
+_HAS_PROC = HAS_ROOT and Path("/proc/self/stat").exists()
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _MADE = re.compile(r"(?P<kind>[a-z]+)-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-(?P<since>[0-9]*)-[0-9a-f]{16}")
 _UID = re.compile(r"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
@@ -39,7 +42,7 @@ def parse_pid(value: object) -> int | None:
 
 def me() -> tuple[str, int, str]:
     """This process: host, pid, start time."""
-    return os.uname().nodename, os.getpid(), started(os.getpid())
+    return host_name(), os.getpid(), started(os.getpid())
 
 
 def started(pid: int) -> str:
@@ -57,7 +60,7 @@ def lives(pid: object, since: str) -> bool:
     if number is None:
         return False
     try:
-        os.kill(number, 0)
+        may_signal(number)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -89,7 +92,7 @@ class Process:
         except OSError:
             return False
         owner = _UID.search(status)
-        is_ours = owner is not None and int(owner[1]) == os.geteuid()
+        is_ours = owner is not None and int(owner[1]) == user_id()
         return is_ours and os.fsencode(self.argument) in arguments and started(self.pid) == self.since
 
     def end(self, *, patience: float, gently: bool = False) -> bool:
@@ -101,42 +104,32 @@ class Process:
         if self.pid < 2:
             return False
         with contextlib.ExitStack() as held:
-            fd = _pidfd(self.pid)
+            fd = hold(self.pid)
             if fd is not None:
                 held.callback(os.close, fd)
             if not self.is_running:
                 return False
-            for number in (signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGKILL,):
+            for number in (signal.SIGTERM, KILL) if gently else (KILL,):
                 with contextlib.suppress(ProcessLookupError):
                     if fd is None:
                         os.kill(self.pid, number)
                     else:
-                        signal.pidfd_send_signal(fd, number)
+                        signal_held(fd, number)
                 if self._ended(fd, patience):
                     break
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)  # a child of ours would stay as a zombie
+            reap(self.pid)
         return True
 
     def _ended(self, fd: int | None, patience: float) -> bool:
         if fd is not None:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            return bool(poll.poll(patience * 1000))
+            return has_ended(fd, patience)
         deadline = time.monotonic() + patience
         while self.is_running:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
         return True
-
-
-def _pidfd(pid: int) -> int | None:
-    """A descriptor of the process; None where the kernel has none to give, or it has ended."""
-    try:
-        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-    except OSError:
-        return None
 
 
 def _ps_shows(pid: int, argument: str) -> bool:
@@ -147,7 +140,7 @@ def _ps_shows(pid: int, argument: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     uid, state, command = (*os.fsdecode(text).split(None, 2), "", "", "")[:3]
-    return uid == str(os.geteuid()) and not state.startswith("Z") and argument in command
+    return uid == str(user_id()) and not state.startswith("Z") and argument in command
 
 
 def age(path: Path) -> float:
@@ -189,4 +182,4 @@ def _mine(pid: int) -> str:
 @functools.cache
 def _host() -> str:
     """The host's name in a form that fits into a file name."""
-    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+    return f"{zlib.crc32(host_name().encode()):08x}"

@@ -9,6 +9,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.platform.open_flags import CLOEXEC, NOCTTY, NOFOLLOW, NONBLOCK
+
 SETTINGS_BYTES = 1 << 20
 """At most so many bytes of settings, model lists and secrets."""
 RECORD_BYTES = 64 << 20
@@ -48,7 +50,7 @@ def read_named(path: str | os.PathLike[str], most: int) -> bytes:
     be. /dev/null is an empty one. All else is read by `read_small`. Raises OSError as that does.
     """
     if is_given(path) and not _is_regular(path):
-        fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | NOCTTY | CLOEXEC)
         try:
             return read_stream(fd, most, path)
         finally:
@@ -90,7 +92,7 @@ def open_regular(
     A symlink is refused unless `follow`; `flags` are further ones of open(2); `judge` as in `read_small`. Raises
     OSError: EINVAL for what is no regular file, ELOOP for a symlink.
     """
-    flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags |= os.O_RDONLY | NONBLOCK | NOCTTY | CLOEXEC | (0 if follow else NOFOLLOW)
     fd = os.open(path, flags, dir_fd=dir_fd)
     try:
         found = os.fstat(fd)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from orchestrator.platform.sockets import diagnosis
+
 _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, _DONE, _ERROR = 20, 0x301, 3, 2
 _INET_DIAG_INFO = 2
 _ESTABLISHED = 1 << 1
@@ -20,7 +22,6 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
 _PORT_AND_PEER, _INODE, _MESSAGE_SIZE = struct.Struct("!4xH18x16s"), struct.Struct("=68xI"), 72  # of inet_diag_msg
 _ATTRIBUTE = struct.Struct("=HH")
-_NETLINK_SOCK_DIAG = 4
 _RECEIVE = 1 << 18
 
 
@@ -67,7 +68,7 @@ def _sockets(pid: int) -> frozenset[int]:
 
 def _paths(family: int, inodes: frozenset[int]) -> Iterator[TcpPath]:
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (_INET_DIAG_INFO - 1), 0, _ESTABLISHED)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as asking:
+    with diagnosis() as asking:
         asking.settimeout(1)
         asking.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
         while True:

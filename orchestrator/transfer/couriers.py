@@ -21,6 +21,8 @@ from typing import Protocol, Self
 
 from orchestrator.core.plan import Job
 from orchestrator.core.sources import Body
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.platform.places import write_at
 from orchestrator.proof.verified import ProvingWriter, VerifiedFile
 from orchestrator.system.failures import on_disk
 from orchestrator.system.threads import KeyedPools, MakePool
@@ -194,13 +196,13 @@ class _RangeWriter:
     """Writes to a part, which is made if it is not there, from `start` on."""
 
     def __init__(self, part: Path, start: int) -> None:
-        self._fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._fd = os.open(part, os.O_WRONLY | os.O_CREAT | NOFOLLOW | CLOEXEC, 0o666)
         self._at = start
 
     def write(self, data: memoryview) -> None:
         """Write all of it. Raises OSError."""
         while data:
-            count = os.pwrite(self._fd, data, self._at)
+            count = write_at(self._fd, data, self._at)
             data, self._at = data[count:], self._at + count
 
     def __enter__(self) -> Self:

@@ -8,18 +8,19 @@ control file that is made from it. A part without a valid journal starts over.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import json
 import os
-import sys
 from pathlib import Path
 
 from orchestrator.aria2.control import BLOCK, FINE_PIECE
 from orchestrator.core.extents import Extent, Extents, Ranges, outward
 from orchestrator.core.files import Digest
 from orchestrator.disk.folders import open_fresh
+from orchestrator.platform.files import occupied
+from orchestrator.platform.libc import last_error, system_call
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 _FORMAT = "glm-aria-journal/2"
@@ -94,8 +95,8 @@ def prepare(part: Path, digest: Digest, size: int, *, is_sparse: bool = False) -
 
 def reserve(part: Path, size: int) -> None:
     """Reserve the space of a part that was sparse up to now. Raises OSError."""
-    if part.lstat().st_blocks * 512 < size:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+    if occupied(part.lstat()) < size:
+        with os.fdopen(os.open(part, os.O_WRONLY | NOFOLLOW | CLOEXEC)) as file:
             _reserve(file.fileno(), size)
 
 
@@ -133,14 +134,13 @@ def _reserve(fd: int, size: int) -> bool:
 
     Not `os.posix_fallocate`: where it is not supported, the C library writes zeros instead.
     """
-    if sys.platform != "linux":
+    fallocate = system_call("fallocate", "iiLL")
+    if fallocate is None:
         return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    while libc.fallocate(fd, 0, 0, size):
-        number = ctypes.get_errno()
-        if number in _UNSUPPORTED:
+    while fallocate(fd, 0, 0, size):
+        error = last_error()
+        if error.errno in _UNSUPPORTED:
             return False
-        if number != errno.EINTR:
-            raise OSError(number, os.strerror(number))
+        if error.errno != errno.EINTR:
+            raise error
     return True

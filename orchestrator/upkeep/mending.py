@@ -19,6 +19,7 @@ from orchestrator.disk.copies import clone_or_copy
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.file_stat import StatLike
 from orchestrator.disk.locks import Patience, blob_lock
+from orchestrator.platform.users import give_to_group
 from orchestrator.proof.hashing import OnBytes
 from orchestrator.proof.pieces import Pieces, Range
 from orchestrator.proof.verified import VerifiedFile, verify
@@ -89,7 +90,7 @@ def put_back(
                 if (now.st_ino, now.st_mtime_ns, now.st_size) != (seen.st_ino, seen.st_mtime_ns, seen.st_size):
                     continue
                 with contextlib.suppress(PermissionError):
-                    os.chown(verified.path, -1, now.st_gid, follow_symlinks=False)
+                    give_to_group(verified.path, now.st_gid)
                 at = root.aside(inside.parts[0]) or aside
                 is_last = index == len(places) - 1 and at == stage
                 another = verified.path if is_last else _another(verified.path, scratch(at))

@@ -7,7 +7,6 @@ environment, and no secret of ours in it.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import UsageError
 from orchestrator.events import Emit, Event, Flipped, Notice
+from orchestrator.platform.processes import KILL, signal_group
 from orchestrator.settings.layers import TOLD
 
 PATIENCE = 300.0
@@ -92,10 +92,10 @@ class Hook:
         while time.monotonic() < deadline:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return _ending(process.wait(_STEP))
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, KILL):
             # The whole group: a shell that ends does not take along what it started.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                signal_group(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
                 break

@@ -21,6 +21,8 @@ from typing import Any
 from orchestrator.disk.locks import lock_alone
 from orchestrator.disk.state_file import read_state, write_state
 from orchestrator.errors import TemporaryError
+from orchestrator.platform.host import host_name
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
 
@@ -87,7 +89,7 @@ class WatchFile:
         """Be the one watcher of this list and cache. Raises TemporaryError while another one lives."""
         with on_disk("lock", self._lock):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
         try:
             other = self.load()
             # Where locks are not known, or always granted, the recorded owner shows another watcher on this host.
@@ -152,4 +154,4 @@ def _lives(state: WatchState) -> bool:
     """True while the watcher on record runs. Of another host nothing is known, and it is believed."""
     if not state.pid:
         return False
-    return state.host != os.uname().nodename or processes.lives(state.pid, state.started)
+    return state.host != host_name() or processes.lives(state.pid, state.started)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -68,7 +67,8 @@ class OnDisk:
 
     def read(self, offset: int, count: int) -> bytes:
         with self.file.open("rb") as handle:
-            return os.pread(handle.fileno(), count, offset)
+            handle.seek(offset)
+            return handle.read(count)
 
     @cached_property
     def digest(self) -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import itertools
 import socket
 import ssl
 import struct
 import sys
-import termios
 import time
 from collections.abc import Callable
 
@@ -22,6 +20,10 @@ from tests.hub.faults import FaultSet
 from tests.hub.log import Exchange, RequestLog
 from tests.hub.shaping import Bucket, Pacer, Shape
 from tests.hub.wire import Reply, Request
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 _SENDFILE_CHUNK = 8 << 20
 _WRITE_CHUNK = 256 << 10
@@ -227,8 +229,9 @@ class _Connection:
         """Wait (at most 0.5 s) until the kernel has sent what was written: a reset throws the rest away."""
         for _ in range(100):
             unsent = self._writer.transport.get_write_buffer_size()
-            with contextlib.suppress(OSError):
-                unsent += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):
+                    unsent += int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
             if not unsent:
                 return
             await asyncio.sleep(0.005)

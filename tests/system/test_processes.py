@@ -56,7 +56,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How this system holds and looks at processes: with pidfds, without them, and without /proc."""
     way: str = request.param
     if way != "pidfd":
-        monkeypatch.setattr(processes, "_pidfd", lambda _pid: None)
+        monkeypatch.setattr(processes, "hold", lambda _pid: None)
     if way == "ps":
         monkeypatch.setattr(processes, "_HAS_PROC", False)
     return way

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from typing import NamedTuple
 
+from orchestrator.platform.host import host_name
 from orchestrator.swarm.tickets import FleetKeys
 from orchestrator.swarm.wire import About
 
@@ -25,6 +25,6 @@ class Membership(NamedTuple):
 def this_node(*what: object, zone: str = "", cache: str = "") -> About:
     """The node that has `what` of this machine, such as a cache: of the same name after a restart, in a later epoch.
     `cache` is the id of its cache."""
-    host = _OTHER.sub("-", os.uname().nodename).strip(".-_")[:_LONGEST] or "node"
-    mark = hashlib.sha256("\0".join(map(str, (os.uname().nodename, *what))).encode("utf-8", "surrogateescape"))
+    host = _OTHER.sub("-", host_name()).strip(".-_")[:_LONGEST] or "node"
+    mark = hashlib.sha256("\0".join(map(str, (host_name(), *what))).encode("utf-8", "surrogateescape"))
     return About(f"{host}-{mark.hexdigest()[:8]}", time.time_ns() // 1000, zone, cache)

@@ -25,8 +25,11 @@ from orchestrator.core.refs import Target, parse_target
 from orchestrator.disk.folders import Folder
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE
-from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, UnsafeError
-from orchestrator.system.failures import on_disk, user_name
+from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, UnsafeError, UnsupportedError
+from orchestrator.platform.files import set_mode
+from orchestrator.platform.lacking import need_folders
+from orchestrator.platform.users import login_id, user_name
+from orchestrator.system.failures import on_disk
 from orchestrator.system.processes import is_left_behind, scratch_name
 from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
@@ -45,7 +48,7 @@ class Pins:
         self._lock = state_dir / "pins.lock"
         # Where a cache of one user had them, and where no other user saw them.
         self._old = state_dir / "pins.json"
-        self._me = os.getuid() if hasattr(os, "getuid") else 0
+        self._me = login_id()
 
     def load(self) -> frozenset[Target]:
         """All pins. Raises DiskIOError when those of some user cannot be read."""
@@ -103,6 +106,8 @@ class Pins:
             return _targets(data)
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
+        except UnsupportedError:
+            raise
         except UNREADABLE as error:
             culprit = error.file if isinstance(error, GlmAriaError) and error.file else path
             raise self._unreadable(culprit, error) from error
@@ -140,7 +145,7 @@ class Pins:
                 file.write(text)
                 file.flush()
                 # The others read it, whatever this user's umask.
-                os.fchmod(file.fileno(), 0o644)
+                set_mode(file.fileno(), 0o644)
                 os.fsync(file.fileno())
             folder.replace(temporary, name, source_in=folder)
         except BaseException:
@@ -159,6 +164,7 @@ class Pins:
 
     def _make(self) -> Folder:
         """The same, made when it is missing. A symlink is something that lies in the way of it (CannotCreateError)."""
+        need_folders()
         made: list[Path] = []
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         with Folder.open(self._cache_dir) as cache:

@@ -15,10 +15,12 @@ from orchestrator.cache.proofs import stamp
 from orchestrator.core.plan import Found
 from orchestrator.depot.watch import State, Watch
 from orchestrator.errors import TemporaryError
+from orchestrator.platform.open_flags import AT_ONCE
+from orchestrator.platform.places import read_at, read_into
 from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.http.clients import Manner
-from orchestrator.serve.http.kernel import AT_ONCE, SendFile
+from orchestrator.serve.http.kernel import SendFile
 from orchestrator.serve.http.once import PATIENCE
 from orchestrator.system.small_files import open_regular
 
@@ -296,10 +298,10 @@ async def _read(fd: int, at: int, count: int, pool: Executor) -> bytes | bytearr
     if AT_ONCE:
         buffer = bytearray(count)
         with suppress(OSError):
-            found = os.preadv(fd, [buffer], at, AT_ONCE)
+            found = read_into(fd, buffer, at, AT_ONCE)
             if found:
                 return buffer if found == count else buffer[:found]
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, os.pread, fd, count, at)
+        return await asyncio.get_running_loop().run_in_executor(pool, read_at, fd, count, at)
     except OSError:
         return b""

@@ -16,10 +16,12 @@ import h11
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from orchestrator.platform.files import device_number
+from orchestrator.platform.open_flags import AT_ONCE
+from orchestrator.platform.places import read_at, read_into
+from orchestrator.platform.sockets import CORK, send_file
+
 _NAME = "glm_aria.send_file"
-AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
-"""The flag of a read that fails where it had to wait for the disk; 0 where the system has none."""
-_CORK = getattr(socket, "TCP_CORK", 0)
 _STEP = 128 << 10
 """Bytes from one look to the next whether a file is in memory; the system reads ahead as much, and more."""
 _BY_HAND = 128 << 10
@@ -36,7 +38,7 @@ class KernelProtocol(H11Protocol):
 
     def offer_to_send_files(self, scope: Scope) -> None:
         """Offer it as an extension of the scope. TLS is made in this process."""
-        if AT_ONCE and scope["scheme"] == "http" and hasattr(os, "sendfile"):
+        if AT_ONCE and scope["scheme"] == "http":
             scope["extensions"] = {**scope.get("extensions", {}), _NAME: self._send_file}
 
     def passed_by(self, count: int) -> None:
@@ -69,9 +71,9 @@ class KernelProtocol(H11Protocol):
     def _hold_together(self, value: int) -> None:
         """Have the system send full segments only, or what is left of them: a fifth less of its time for each byte."""
         connection = self.transport.get_extra_info("socket")
-        if _CORK and connection is not None:
+        if CORK and connection is not None:
             with suppress(OSError):  # it may be closed
-                connection.setsockopt(socket.IPPROTO_TCP, _CORK, value)
+                connection.setsockopt(socket.IPPROTO_TCP, CORK, value)
 
     def _send_some(self, fd: int, at: int, end: int) -> int:
         """Send what goes at once; its count. Raises OSError where that is nothing."""
@@ -79,12 +81,12 @@ class KernelProtocol(H11Protocol):
             raise ConnectionAbortedError
         if not self.transport.get_write_buffer_size():
             with suppress(BlockingIOError):
-                sent = os.sendfile(self.transport.get_extra_info("socket").fileno(), fd, at, end - at)
+                sent = send_file(self.transport.get_extra_info("socket").fileno(), fd, at, end - at)
                 if not sent:
                     raise ConnectionAbortedError
                 self.passed_by(sent)
                 return sent
-        data = os.pread(fd, min(_BY_HAND, end - at), at)
+        data = read_at(fd, min(_BY_HAND, end - at), at)
         if not data:
             raise ConnectionAbortedError
         self.transport.write(data)
@@ -111,7 +113,7 @@ def _is_in_memory(fd: int, at: int, count: int) -> bool:
     byte = bytearray(1)
     places = (*range(at, at + count, _STEP), at + count - 1)
     try:
-        return all(os.preadv(fd, [byte], place, AT_ONCE) for place in places)
+        return all(read_into(fd, byte, place, AT_ONCE) for place in places)
     except OSError as error:  # a tmpfs does not know the flag
         return error.errno == errno.EOPNOTSUPP and _has_no_disk(os.fstat(fd).st_dev)
 
@@ -119,7 +121,7 @@ def _is_in_memory(fd: int, at: int, count: int) -> bool:
 @lru_cache(64)
 def _has_no_disk(device: int) -> bool:
     """True for a file system that is memory, of this number."""
-    number = f"{os.major(device)}:{os.minor(device)}"
+    number = device_number(device)
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             mount, _, kind = line.partition(" - ")

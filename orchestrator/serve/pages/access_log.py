@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.core.text import redacted
 from orchestrator.errors import CannotCreateError
 from orchestrator.events import Emit, Notice
+from orchestrator.platform.open_flags import CLOEXEC, NONBLOCK
 from orchestrator.serve.http.exchange import Exchange
 from orchestrator.settings.values import STDOUT
 
@@ -98,7 +99,7 @@ def _open(path: Path) -> int:
     """Open a log to be continued. Raises CannotCreateError."""
     try:
         # Not by others: it has the names of repos, and who asks for them.
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | CLOEXEC | NONBLOCK, 0o600)
     except OSError as error:
         raise CannotCreateError(
             f"the access log {path} cannot be written: {error.strerror}", hint=_HINT, file=str(path)

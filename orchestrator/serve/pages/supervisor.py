@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
+
+from orchestrator.platform.sockets import datagrams
 
 
 def tell(*words: str, environment: Mapping[str, str] = os.environ) -> bool:
@@ -15,8 +16,7 @@ def tell(*words: str, environment: Mapping[str, str] = os.environ) -> bool:
     if address.startswith("@"):  # a name without a file
         address = "\0" + address[1:]
     message = "\n".join(word.replace("\n", " ") for word in words).encode("utf-8", "replace")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
-        speaker.setblocking(False)
+    with datagrams() as speaker:
         try:
             speaker.sendto(message, address)
         except OSError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from orchestrator.core.extents import Range
+from orchestrator.platform.places import read_into
 from orchestrator.proof.pieces import PIECE, piece_hash
 
 
@@ -19,7 +18,7 @@ class SpanHasher:
         start, end = span
         view, done = self._buffer[: end - start], 0
         while done < len(view):
-            count = os.preadv(file, [view[done:]], start + done)
+            count = read_into(file, view[done:], start + done)
             if not count:
                 raise OSError("the file is shorter than what arrived")
             done += count

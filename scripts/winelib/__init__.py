@@ -1,0 +1,1 @@
+"""Trials of glm-aria on Windows, as Wine has it."""
