@@ -179,6 +179,31 @@ def test_a_model_that_hf_fetched_and_one_that_nobody_did(machine: Machine, hub: 
     assert not (machine.work / "q").exists()
 
 
+def test_a_programs_own_folder_there_and_back(machine: Machine, hub: LoopbackHub, repo: Repo) -> None:
+    machine.pull("org/m").ended(0)
+    hub.log.reset()
+    words = ("cache", "link", "--json", "org/m", "--layout", "lm-studio")
+    own = machine.home / ".lmstudio" / "models"
+    would = machine.run(*words, "--dry-run").ended(0).document["data"]
+    assert (would["dry_run"], {file["mode"] for file in would["files"]}) == (True, {None})
+    assert not own.exists()
+    data = machine.run(*words).ended(0).document["data"]
+    assert data["folder"] == str(own / "org" / "m")
+    assert "LM Studio" in data["because"]
+    found = content(own)
+    assert found.pop("org/m/.glm-aria/metadata.json")
+    assert found == {f"org/m/{path}": data for path, data in wanted(repo).items()}
+    assert not hub.log.requests()
+    machine.run("verify", "--json").ended(0)
+    shutil.rmtree(machine.hf_home)
+    back = machine.run("cache", "import", "--json", str(own), "--root", hub.url).ended(0)
+    assert (back.document["data"]["layout"], set(states(back).values())) == ("lm-studio", {"imported"})
+    hub.log.reset()
+    machine.pull("org/m").ended(0)
+    assert sent(hub) == []
+    assert machine.run("cache", "import", "--json").ended(2).error["hint"]
+
+
 # -- import
 
 
