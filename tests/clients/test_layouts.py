@@ -16,10 +16,11 @@ from orchestrator.layouts.known import layouts
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.clients.installs import python_of
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
 
 REPO = RepoId(RepoType.MODEL, "org/m-1.5")
 ASK = """
-import sys
 from {package}.snapshot_download import snapshot_download
 from {package}.file_download import model_file_download
 print(snapshot_download("org/m-1.5", local_files_only=True))
@@ -50,3 +51,20 @@ def test_the_client_finds_a_linked_model(tmp_path: Path, layout: str, package: s
     snapshot, config = map(Path, done.stdout.splitlines()[-2:])
     assert {path: (snapshot / path).read_bytes() for path in plain.FILES} == plain.FILES
     assert config == snapshot / "config.json"
+
+
+def test_the_client_fetches_nothing_of_it_when_it_may(tmp_path: Path) -> None:
+    folder = tmp_path / "scope"
+    with plain.cache(tmp_path) as cache:
+        plain.put(cache, repo=REPO)
+        link(LinkRequest(Target(REPO), ToolFolder(folder, ""), layouts()["modelscope"]), cache, stop=Stop())
+    ask = "from modelscope_hub.compat.snapshot_download import snapshot_download as get; print(get('org/m-1.5'))"
+    with LoopbackHub([Repo("model", REPO.name, dict(plain.FILES))]) as hub:
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODELSCOPE_CACHE": str(folder),
+                   "MODELSCOPE_ENDPOINT": hub.modelscope().url}  # fmt: skip
+        command = [sys.executable, "-c", ask]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        hub.log.settle()
+        asked = [exchange.path.partition("?")[0] for exchange in hub.log.requests()]
+    assert set(asked) == {f"/api/v1/models/{REPO.name}/repo/files"}

@@ -277,3 +277,18 @@ def test_what_a_program_wrote_beside_the_files_is_its_own(cache: Cache, tmp_path
     assert ref.read_text() == TWO
     make(cache, tmp_path / "m", layout="llama.cpp", force=True)
     assert ref.read_text() == ONE
+
+
+def test_what_a_program_clears_by_itself_is_left_to_it(cache: Cache, tmp_path: Path) -> None:
+    """A model that the user made in Ollama may name the blob of the older version."""
+    folder = tmp_path / "m"
+
+    def names(content: dict[str, bytes], commit: str) -> tuple[list[str], int]:
+        plain.put(cache, content, commit=commit)
+        make(cache, folder, layout="ollama")
+        found = [path for path in folder.rglob("*") if path.is_file() and ".glm-aria" not in path.parts]
+        return sorted(path.name for path in found if "blobs" not in path.parts), len(found)
+
+    assert names({"m-Q4_0.gguf": gguf({"version": 1})}, ONE) == (["Q4_0"], 3)
+    assert names({"m-Q4_0.gguf": gguf({"version": 2})}, TWO) == (["Q4_0"], 5)
+    assert names({"m-Q8_0.gguf": gguf({"version": 2})}, THREE) == (["Q8_0"], 6)

@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 
 from orchestrator.cache.cache import Cache
-from orchestrator.core.refs import RepoId, RepoType
+from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Policy
+from orchestrator.disk.copies import Mode
 from orchestrator.errors import NotFoundError, SourcesDownError, TrustError
+from orchestrator.folders.link import LinkRequest, link
 from orchestrator.folders.take import ImportReport, ImportRequest, ImportState, take
-from orchestrator.layouts.interface import ToolFolder
+from orchestrator.layouts.interface import Layout, ToolFolder
 from orchestrator.layouts.lm_studio import LmStudio
+from orchestrator.layouts.modelscope import ModelScope, OlderModelScope
+from orchestrator.layouts.ollama import Ollama
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
 from tests import plain
+from tests.layouts.gguf import gguf
 from tests.plain import FILES, MIRROR, ONE, REPO, Heard, PlainCatalog
 
 OTHER_REPO = RepoId(RepoType.MODEL, "org/other")
@@ -200,3 +205,21 @@ def test_without_a_server_only_what_is_remembered_of_a_folders_names_counts(cach
     remember(plain.model_of(FILES), cache.records, plain.sites(catalog))
     report = take(request, plain.sites(catalog), cache, stop=Stop(), emit=Heard())
     assert states(report) == {"a.safetensors": ImportState.IMPORTED}
+
+
+@pytest.mark.parametrize("layout", [Ollama(), ModelScope(), OlderModelScope()], ids=lambda layout: layout.name)
+def test_what_was_linked_for_a_program_comes_back_by_its_digest_alone(tmp_path: Path, layout: Layout) -> None:
+    content, folder = {"m-Q4_K_M.gguf": gguf(tensors={"w": (100, 100)})}, tmp_path / "tool"
+    with plain.cache(tmp_path / "one") as cache:
+        plain.put(cache, content)
+        link(LinkRequest(Target(REPO), ToolFolder(folder, ""), layout, Mode.COPY), cache, stop=Stop())
+    catalog = PlainCatalog(trees={ONE: plain.tree_of(content=content)})
+    with plain.cache(tmp_path / "two") as cache:
+        assert ImportState.IMPORTED in states(bring(cache, folder, catalog, items=(), layout=layout)).values()
+        assert cache.blobs.is_complete(plain.model_of(content))
+    (weights,) = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 10_000)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with plain.cache(tmp_path / "three") as cache:
+        found = states(bring(cache, folder, catalog, items=(), layout=layout))
+        assert found[weights.name] is ImportState.UNMATCHED
+        assert ImportState.IMPORTED not in found.values()
