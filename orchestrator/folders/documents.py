@@ -46,6 +46,7 @@ class LinkDocument:
     because: str
     files: tuple[LinkedFile, ...]
     left_out: tuple[NotLinked, ...]
+    commands: tuple[str, ...]
     dry_run: bool
 
     @classmethod
@@ -65,6 +66,7 @@ class LinkDocument:
             because=report.folder.because,
             files=files,
             left_out=tuple(NotLinked(item.path, item.reason) for item in report.left_out),
+            commands=report.commands,
             dry_run=report.is_dry,
         )
 

@@ -50,6 +50,7 @@ class LinkReport:
     files: tuple[Linked, ...]
     missing: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    commands: tuple[str, ...] = ()
     is_dry: bool = False
 
 
@@ -93,6 +94,7 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         files,
         found.missing,
         arrangement.left_out,
+        arrangement.commands,
         request.dry_run,
     )
 

@@ -70,6 +70,7 @@ class Arrangement:
     All places are relative to it, with `/`. `book` is the place of our metadata. `places` has the repo path and the
     place of each file, `beside` the place and the content of each small file that the program wants beside them. In the
     folder `swept` the program itself removes what it does not need any more: an update leaves all of that to it.
+    `commands` are what people type to use the model, where its name there is not obvious.
     """
 
     book: str
@@ -78,6 +79,7 @@ class Arrangement:
     left_out: tuple[LeftOut, ...] = ()
     inside: str = ""
     swept: str = ""
+    commands: tuple[str, ...] = ()
 
     def refuse_wrong(self, digests: Mapping[str, Digest]) -> None:
         """Raise UnsafeError where a place is none, is ours, or is that of two files with different bytes."""

@@ -85,7 +85,8 @@ class OlderModelScope:
 def _found(around: Surroundings, usual: str) -> ToolFolder | None:
     said = around.environ.get("MODELSCOPE_CACHE")
     if said:
-        return ToolFolder(Path(said).expanduser(), "MODELSCOPE_CACHE")
+        folder = around.home / said[2:] if around.home and said.startswith("~/") else Path(said)
+        return ToolFolder(folder, "MODELSCOPE_CACHE")
     return ToolFolder(around.home / ".cache" / usual, "the usual folder of ModelScope") if around.home else None
 
 

@@ -50,8 +50,9 @@ _BLOBS = "blobs"
 _TEXT = "application/vnd.ollama.image."
 _TEXTS = ("template", "system", "params")
 """The files at the top of a repo that are layers of the same names."""
-_SERVICE = Path("/usr/share/ollama/.ollama/models")
-"""The folder of the service that the installer for Linux makes."""
+_SERVICE = Path("/usr/share/ollama")
+"""The home of the service that the installer for Linux makes; others may have no right to look into it."""
+_GIVE = "give it one of letters, digits, '_', '-' and '.', as in --as llama3.2:3b"
 _DEFAULTS = ("registry.ollama.ai", "library", "")
 _HUB = "hf.co"
 _SCHEMES = {_HUB: "hf", "huggingface.co": "hf", "modelscope.cn": "ms", "www.modelscope.cn": "ms"}
@@ -76,7 +77,10 @@ class OllamaName:
             raise _no_name(str(self))
 
     def __str__(self) -> str:
-        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+        """The name without what Ollama adds by itself."""
+        parts = (self.host, self.namespace, self.model)
+        said = next(number for number, usual in enumerate(_DEFAULTS) if parts[number] != usual or not usual)
+        return f"{'/'.join(parts[said:])}:{self.tag}"
 
     @property
     def place(self) -> str:
@@ -162,9 +166,10 @@ class Ollama:
         said = around.environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
         if said:
             return ToolFolder(Path(said), "OLLAMA_MODELS says so")
-        own = around.home / ".ollama" / "models" if around.home else None
-        if _SERVICE.is_dir() and (own is None or not own.is_dir()):
-            return ToolFolder(_SERVICE, "Ollama runs as a service here")
+        inside = Path(".ollama", "models")
+        own = around.home / inside if around.home else None
+        if _is_folder(_SERVICE) and (own is None or not _is_folder(own)):
+            return ToolFolder(_SERVICE / inside, "Ollama runs as a service here")
         return ToolFolder(own, "Ollama's folder of this user") if own else None
 
     def arrange(self, model: ModelFiles) -> Arrangement:
@@ -176,6 +181,7 @@ class Ollama:
         blobs: dict[str, bytes] = {}
         manifests: dict[str, bytes] = {}
         refused: dict[str, str] = {}
+        names: list[OllamaName] = []
         for one in found:
             try:
                 facts = _facts(one, files)
@@ -191,6 +197,7 @@ class Ollama:
             described = Layer(CONFIG, hashlib.sha256(config).hexdigest(), len(config))
             blobs[described.place] = config
             manifests[name.place] = manifest_of(described, layers)
+            names.append(name)
         if not places:
             path, reason = next(iter(refused.items()))
             raise UsageError(f"{path!r} is no model for Ollama: {reason}")
@@ -198,7 +205,8 @@ class Ollama:
         left_out = tuple(LeftOut(path, refused.get(path, unused)) for path in files if path not in places)
         # Blobs first: a manifest names nothing that is not there yet.
         beside = (*blobs.items(), *manifests.items())
-        return Arrangement(self._book(repo), tuple(places.items()), beside, left_out, swept=_BLOBS)
+        commands = tuple(f"ollama run {name}" for name in names)
+        return Arrangement(self._book(repo), tuple(places.items()), beside, left_out, swept=_BLOBS, commands=commands)
 
     def _meant(self, repo: RepoId, found: tuple[Gguf, ...]) -> tuple[Gguf, ...]:
         """The models to name: all, or the only one, or the one whose quantisation is the tag of the given name."""
@@ -235,10 +243,14 @@ class Ollama:
                             yield parse_ref(f"{scheme}://{ref.repo.name}")
 
 
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path raises where this user may not look
+
+
 def _named(repo: RepoId, model: Gguf, beside: Sequence[Gguf]) -> OllamaName:
     """The name of a model: its quantisation is the tag, else the name of its file, as the Hub tells them apart."""
     if "/" not in repo.name:
-        raise UsageError(f"{repo.name} has no organisation, and Ollama has no name for it")
+        raise UsageError(f"{repo.name} has no organisation, so Ollama has no name for it", hint=_GIVE)
     namespace, _, name = repo.name.partition("/")
     twins = [other for other in beside if other.label.lower() == model.label.lower()]
     tag = model.label if len(twins) == 1 else model.paths[0].rpartition("/")[2]
@@ -271,7 +283,7 @@ def _facts(model: Gguf, files: Mapping[str, ProvenFile]) -> GgufFacts:
 def _no_name(text: str) -> UsageError:
     return UsageError(
         f"{text!r} is no name of a model for Ollama",
-        hint="letters, digits, '_', '-' and '.', as in llama3.2:3b or team/llama3.2:3b",
+        hint=_GIVE,
     )
 
 

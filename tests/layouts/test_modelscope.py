@@ -48,6 +48,7 @@ def test_its_folder_is_where_it_says(tmp_path: Path) -> None:
     assert found(NEW, tmp_path) == tmp_path / ".cache" / "modelscope"
     assert found(OLD, tmp_path) == tmp_path / ".cache" / "modelscope" / "hub"
     assert {found(layout, tmp_path, MODELSCOPE_CACHE="/big") for layout in (NEW, OLD)} == {Path("/big")}
+    assert found(NEW, tmp_path, MODELSCOPE_CACHE="~/big") == tmp_path / "big"
     assert found(NEW, None) is None
 
 

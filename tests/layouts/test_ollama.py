@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.layouts import ollama
 from orchestrator.layouts.interface import Arrangement, ModelFiles, Surroundings
 from orchestrator.layouts.ollama import Ollama, OllamaName, parse_name, shown_count
 from tests.layouts.gguf import gguf
@@ -55,6 +56,7 @@ def test_a_file_is_a_blob_that_a_manifest_names(tmp_path: Path) -> None:
         "layers": [layer("model", GGUF)],
     }
     assert [item.path for item in found.left_out] == ["README.md"]
+    assert found.commands == ("ollama run hf.co/org/m-GGUF:Q4_K_M",)
 
 
 def test_what_the_hub_takes_from_a_repo_is_in_the_manifest(tmp_path: Path) -> None:
@@ -141,6 +143,7 @@ def test_what_ollama_has_no_name_or_no_use_for_is_refused(tmp_path: Path, conten
 )
 def test_names_are_read_as_ollama_reads_them(typed: str, name: OllamaName) -> None:
     assert parse_name(typed) == name
+    assert parse_name(str(name)) == name
 
 
 @pytest.mark.parametrize(
@@ -166,11 +169,17 @@ def test_numbers_of_parameters_are_written_as_ollama_writes_them(number: int, sh
     assert shown_count(number) == shown
 
 
-def test_its_folder_is_where_it_says(tmp_path: Path) -> None:
+def test_its_folder_is_where_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = tmp_path / "service"
+    monkeypatch.setattr(ollama, "_SERVICE", service)
+
     def found(home: Path | None, **environ: str) -> Path | None:
         folder = OLLAMA.find(Surroundings(home, environ))
         return folder.folder if folder else None
 
+    assert found(tmp_path) == tmp_path / ".ollama" / "models"
+    service.mkdir()
+    assert found(tmp_path) == found(None) == service / ".ollama" / "models"
     (tmp_path / ".ollama" / "models").mkdir(parents=True)
     assert found(tmp_path) == tmp_path / ".ollama" / "models"
     assert found(tmp_path, OLLAMA_MODELS=' "/big/models" ') == Path("/big/models")

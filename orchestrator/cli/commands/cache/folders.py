@@ -115,6 +115,8 @@ def _print_linked(found: LinkDocument) -> None:
         more = f" and {len(paths) - 1} more" if paths[1:] else ""
         terminal.say(printable(f"left out: {paths[0]}{more}: {reason}"))
     terminal.say(printable(f"{found.repo}: {len(new)} of {len(found.files)} files, {size} ({how})"))
+    for command in found.commands:
+        terminal.say(printable(f"to use it: {command}"))
     terminal.result(found.folder)
 
 
