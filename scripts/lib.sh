@@ -206,7 +206,12 @@ install_locked() {
     quietly "$bin/python" -m pip install --no-deps --no-build-isolation "$@" || exit 1
 }
 
-install_pins() { quietly "$bin/python" -m pip install --no-compile --require-hashes -r "$repo/scripts/requirements/$1.txt" || exit 1; }
+# install_pins WHICH [PIP-OPTION...]
+install_pins() {
+    pins=$repo/scripts/requirements/$1.txt
+    shift
+    quietly "$bin/python" -m pip install --no-compile --require-hashes "$@" -r "$pins" || exit 1
+}
 
 # Sets $bin: the environment of scripts/test and scripts/check, with the project installed so that edits count at once.
 need_test_venv() { need_venv test; }

@@ -1,0 +1,1 @@
+"""Pictures of the terminal and of the pages of the server, for the documents."""
