@@ -206,3 +206,14 @@ def test_a_lock_that_needs_no_write_may_lie_in_a_closed_folder(
     assert "scratch" not in done.err
     assert locked.read_bytes() == before
     assert sent(hub) != []
+
+
+def test_two_selections_of_one_model_are_one_entry_with_the_files_of_both(machine: Machine, make_hub: MakeHub) -> None:
+    files = {"m-Q4_K_M.gguf": b"4" * 90, "m-Q8_0.gguf": b"8" * 80, "m-BF16.gguf": b"b" * 70}
+    hub = make_hub(Repo("model", "org/q", files))
+    machine.pull("org/q:Q4_K_M", "org/q:q8_0", "--lock", "my.lock").ended(0)
+    (model,) = tomllib.loads((machine.work / "my.lock").read_text())["model"]
+    assert [file["path"] for file in model["files"]] == ["m-Q4_K_M.gguf", "m-Q8_0.gguf"]
+    shutil.rmtree(machine.hf_home)
+    replay(machine, root=hub.url).ended(0)
+    assert content(machine.snapshot("model/org/q", model["commit"])).keys() == {"m-Q4_K_M.gguf", "m-Q8_0.gguf"}

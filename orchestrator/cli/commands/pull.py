@@ -328,8 +328,4 @@ def _items(wanted: WantedOptions, *, lock: str | None = None) -> tuple[Item, ...
                 raise UsageError(f"--locked fetches the bytes that the lock file pins, and {flag} says otherwise")
         return requests.locked_items(wanted.refs, locked, wanted.local_dir)
     chosen = requests.Selection.of(select, wanted.local_dir, allow_outside=wanted.allow_outside)
-    items = requests.items(wanted.refs, wanted.lists, chosen)
-    refs = [item.ref for item in items]
-    if lock and len(set(refs)) < len(refs):
-        raise UsageError("one of these models is named twice; a lock file holds each model once")
-    return items
+    return requests.items(wanted.refs, wanted.lists, chosen)
