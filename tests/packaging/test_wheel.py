@@ -1,11 +1,12 @@
 """The wheel: built from a clean checkout, it carries what the program needs and runs where there is no clone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -33,6 +34,10 @@ def test_wheel_carries_the_templates_and_nothing_of_the_tests(clone: Path, wheel
     assert {"orchestrator/templates/aria2.conf", "orchestrator/py.typed", "orchestrator/_version.py"} <= names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"orchestrator", "glm_aria"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+    for folder, place in (("man", "glm_aria-*.data/data/share/man"), ("docs/errors", "orchestrator/error_pages")):
+        files = [path.relative_to(clone / folder) for path in (clone / folder).rglob("*") if path.is_file()]
+        assert len(files) > 20
+        assert all(any(PurePath(name).match(f"{place}/{file}") for name in names) for file in files)
 
 
 def test_the_installed_command_needs_no_clone(wheel: Path, tmp_path: Path) -> None:
@@ -47,5 +52,9 @@ def test_the_installed_command_needs_no_clone(wheel: Path, tmp_path: Path) -> No
     bare = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
     assert wheel.name.split("-")[1] in run(command, "--version", cwd=home, env=bare)
     assert "pull" in run(command, "--help", cwd=home, env=bare)
+    assert run(command, "explain", "no-space", cwd=home, env=bare).startswith("# no-space\n")
+    if shutil.which("man"):
+        found = run("man", "-w", "glm-aria-pull", cwd=home, env=bare | {"PATH": f"{command.parent}:{bare['PATH']}"})
+        assert Path(found.strip()).is_relative_to(environment)
     where = run(python, "-c", "import orchestrator; print(orchestrator.__file__)", cwd=home, env=bare)
     assert Path(where.strip()).is_relative_to(environment)
