@@ -48,7 +48,9 @@ def folder_to_read(layout: str | None, named: Path | None, around: Surroundings)
         known = layouts()[layout]
         return ChosenFolder(folder_of(known, named, around), known)
     if named is None:
-        raise UsageError("which folder?", hint="glm-aria cache import DIR, or --layout NAME for that program's own")
+        raise UsageError(
+            "no folder to import from is named", hint="name DIR, or --layout NAME for a program's own folder"
+        )
     for known in TOOLS:
         found = known.find(around)
         with contextlib.suppress(OSError):
