@@ -215,7 +215,10 @@ class Ollama:
                 f"no GGUF file of {repo.url_path} is in the cache, and Ollama keeps models as GGUF",
                 hint=f"glm-aria pull {repo.url_path}:Q4_K_M, or another quantisation that the repo has",
             )
-        if self.called is None or len(found) == 1:
+        if self.called is None:
+            return found
+        found = tuple(one for one in found if len(one.paths) == 1) or found
+        if len(found) == 1:
             return found
         meant = tuple(one for one in found if one.label.lower() == self.called.tag.lower())
         if len(meant) == 1:

@@ -114,6 +114,9 @@ def test_a_name_of_the_users_is_for_one_model(tmp_path: Path) -> None:
         names("tiny", several)
     books = {replace(OLLAMA, called=parse_name(name)).arrange(one).book for name in ("a", "b", "x/a")}
     assert len({*books, OLLAMA.arrange(model({"m.gguf": GGUF}, "org/m", tmp_path)).book}) == 4
+    shards = {f"m-BF16-0000{number}-of-00002.gguf": b"s" for number in (1, 2)}
+    beside_shards = model({**shards, "m-Q8_0.gguf": GGUF}, "gpt2", tmp_path)
+    assert names("tiny", beside_shards) == ["manifests/registry.ollama.ai/library/tiny/latest"]
 
 
 @pytest.mark.parametrize(
