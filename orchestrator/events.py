@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +30,15 @@ class ModelPhase:
 
     model: str
     phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlanned:
+    """The plan of a model is made: its distinct blobs with their sizes, and those of them that have to be fetched."""
+
+    model: str
+    blobs: Mapping[Digest, int]
+    missing: Mapping[Digest, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,19 @@ class FleetNews:
     is_idle: bool = False
 
 
-Event = ModelPhase | Queued | FileProgress | SourceRates | Notice | Flipped | Evicted | PeersKnown | Staying | FleetNews
+Event = (
+    ModelPhase
+    | ModelPlanned
+    | Queued
+    | FileProgress
+    | SourceRates
+    | Notice
+    | Flipped
+    | Evicted
+    | PeersKnown
+    | Staying
+    | FleetNews
+)
 Emit = Callable[[Event], None]
 
 

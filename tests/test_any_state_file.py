@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.network.resolvers import NameServer, Standing
+from orchestrator.core.refs import parse_ref
 from orchestrator.core.sources import Source
 from orchestrator.doctor.history import History, Past
+from orchestrator.lists.request import Item
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
+from orchestrator.runs.document import StatusDocument
+from orchestrator.runs.note import AskedRun, ModelStep, NotedModel, NotedOption
+from orchestrator.runs.notes import RunNotes
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
 
@@ -96,12 +101,30 @@ def _write_resolvers(state: Path) -> None:
     keep_standings(state, {NameServer("1.1.1.1"): Standing(0.1, 1.0, 1.0)})
 
 
+def _write_runs(state: Path) -> None:
+    asked = AskedRun((Item(parse_ref("org/m"), ("*.json",), local_dir=Path("/d")),), (NotedOption("--jobs", ("2",)),))
+    notes = RunNotes(state)
+    number, note = notes.begin(asked, 1.0)
+    model = NotedModel("org/m@main", ModelStep.FAILED, 9, 5, "down")
+    notes.save(number, asdict(replace(note, pid=0, models=(model,), size=9, left=5, rate=1.0)))
+
+
+def _read_runs(state: Path) -> Iterable[bool]:
+    for run in RunNotes(state).known():
+        yield is_number(run.note.since)
+        yield all(is_number(count) and count >= 0 for count in (run.note.left, run.note.size, run.note.rate))
+        yield len(run.note.models) == len(run.note.items)
+        yield all(isinstance(word, str) for option in run.note.options for word in option.words)
+        yield bool(StatusDocument.of([run]).runs)
+
+
 FILES = [
     Kept("sources.json", _write_sources, _read_sources),
     Kept("resolvers.json", _write_resolvers, _read_resolvers),
     Kept("doctor.json", _write_old_rates, _read_sources),
     Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
     Kept("watch/*.json", _write_watch, _read_watch),
+    Kept("runs/*.json", _write_runs, _read_runs),
 ]  # fmt: skip
 per_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

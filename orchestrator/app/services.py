@@ -6,8 +6,6 @@ at once. A room is imported when it is called: a command loads no other.
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,24 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.app.compose import (
-    known_state,
-    mover_of,
-    open_cache,
-    open_direct,
-    open_lookup,
-    open_shared,
-    state_of,
-    sweep,
-)
+from orchestrator.app.compose import known_state, mover_of, open_cache, open_shared, state_of, sweep
 from orchestrator.app.opening import OpenCall, moving, opened
+from orchestrator.app.runs.noting import note_history, pull_noted
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.files import Digest
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
 from orchestrator.core.sources import Source
-from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.stats import SourceStats, Stats
@@ -57,7 +47,10 @@ if TYPE_CHECKING:
     from orchestrator.folders.take import ImportReport, ImportRequest
     from orchestrator.lists.request import Item
     from orchestrator.mirrors.probe import Bounds
+    from orchestrator.notifying.ending import Ending
     from orchestrator.recipes.defaults import Known
+    from orchestrator.runs.note import AskedRun
+    from orchestrator.runs.notes import RunNotes
     from orchestrator.serve.access.tokens import TokenFile
     from orchestrator.shared.nodes import NodeUse
     from orchestrator.upkeep.collect import Collected
@@ -87,18 +80,38 @@ class Services:
     # -- models --------------------------------------------------------------------------------------------------------
 
     def pull(
-        self, request: PullRequest, emit: Emit, *, hook: Hook | None = None, given: Stop | None = None
+        self,
+        request: PullRequest,
+        emit: Emit,
+        *,
+        hook: Hook | None = None,
+        given: Stop | None = None,
+        asked: AskedRun | None = None,
     ) -> PullReport:
-        """Pull; the hook runs at each flip. With a `given` Stop no signal is taken."""
+        """Pull; the hook runs at each flip. With a `given` Stop no signal is taken. `asked` is noted, to be resumed."""
         with stoppable(given) as stop:
-            return self._pull(request, stop, emit, hook)
+            if asked is None:
+                return self._pull(request, stop, emit, hook)
+            return pull_noted(self.settings, asked, emit, lambda told: self._pull(request, stop, told, hook))
+
+    def tell_end(self, ending: Ending, emit: Emit) -> None:
+        """Tell those whom the settings name of the end of a pull."""
+        from orchestrator.app.runs.notifying import tell
+
+        tell(self.settings, ending, emit)
+
+    @property
+    def runs(self) -> RunNotes:
+        """The notes of pulls that go on, and of those that were stopped."""
+        from orchestrator.runs.notes import RunNotes
+
+        return RunNotes(known_state(self.settings))
 
     def _pull(self, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
         with self._open(stop, emit) as found:
-            heard = hook.watching(found.told, stop) if hook else found.told
-            report = self._pull_with(request, found, stop, heard)
+            report = self._pull_with(request, found, stop, hook.watching(found.told, stop) if hook else found.told)
             sweep(found.cache.staging)
-            self._note_history(report)
+            note_history(self.settings, report)
             return report
 
     def _pull_with(self, request: PullRequest, found: OpenCall, stop: Stop, emit: Emit) -> PullReport:
@@ -289,19 +302,10 @@ class Services:
 
     def examine(self, ref: Ref | None, compared: Sequence[NameServer]) -> Diagnosis:
         """Measure everything that may make a download slow; what was measured of sources is remembered."""
-        from orchestrator.app.sites.examination import request_of
-        from orchestrator.doctor.examine import examine
+        from orchestrator.app.sites.examination import examined
 
-        with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
-            state_of(self.settings)
-        state = known_state(self.settings)
-        with (
-            stoppable() as stop,
-            self._open(stop, create=state.is_dir(), hasty=True) as (cache, sources, sites, _),
-            open_lookup(self.settings, state, keep=False) as lookup,
-            open_direct(self.settings, lookup) as direct,
-        ):
-            return examine(request_of(self.settings, ref, compared, lookup), sites, sources, cache, direct)
+        with stoppable() as stop:
+            return examined(self.settings, ref, compared, stop)
 
     def tuning(self) -> tuple[Change, ...]:
         """Changes of the settings that earlier measurements suggest. Asks no server."""
@@ -329,16 +333,6 @@ class Services:
         from orchestrator.doctor.history import History
 
         return History(known_state(self.settings)).read()
-
-    def _note_history(self, report: PullReport) -> None:
-        """Add the pull to the history. A pull that is done is not failed by a history that cannot be written."""
-        from orchestrator.doctor.history import entries_of
-
-        if entries := entries_of(report, time.time()):
-            from orchestrator.doctor.history import History
-
-            with contextlib.suppress(GlmAriaError):
-                History(state_of(self.settings)).add(entries)
 
     @property
     def _stats(self) -> SourceStats:

@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigError
 _NAMED = "glm-aria.config"
 
 
-def _name_config(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def _name_config(ctx: click.Context, _parameter: object, value: str | None) -> str | None:
     """Remember the file. Raises ConfigError when it is not there, also for a command that reads no settings."""
     if value is None:
         return None
@@ -36,6 +36,13 @@ CONFIG = option(
     callback=_name_config,
     help="Read settings from FILE, as from your own file, instead of from ./glm-aria.toml.",
 )
+
+
+def name_config(value: str) -> None:
+    """Name the file of `--config` for this command, unless one was named. Raises as the option does."""
+    context = click.get_current_context()
+    if context.meta.get(_NAMED) is None:
+        _name_config(context, None, value)
 
 
 def named_config() -> Path | None:

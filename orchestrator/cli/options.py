@@ -37,6 +37,12 @@ JSON = output("--json", help="Print one JSON document on stdout.")
 ON_CHANGE = rule(
     "--on-change", metavar="CMD", help="Run this with sh -c each time a ref has moved to a complete snapshot."
 )
+NOTIFY = output(
+    "--notify",
+    setting="notify",
+    metavar="WHERE",
+    help="Tell of the end: desktop, or the http(s):// address of a webhook (repeatable); none: nobody.",
+)
 ALLOW_OUTSIDE = rule(
     "--allow-outside", help="Let a list write to folders outside its own, and include lists from there."
 )

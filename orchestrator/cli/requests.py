@@ -11,10 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cli import lock_files
+from orchestrator.cli import lock_files, terminal
 from orchestrator.cli.options import Select
+from orchestrator.cli.run import Run
 from orchestrator.core.files import literal
 from orchestrator.core.refs import parse_ref
+from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.disk.access import others_who_may_exchange, others_who_may_write
 from orchestrator.errors import UsageError
@@ -78,6 +80,20 @@ def _named(wanted: Wanted, chosen: Selection) -> Item:
         quantization=quantization,
         variant=chosen.variant,
     )
+
+
+def say_understood(refs: Sequence[str], run: Run, *, has_include: bool) -> None:
+    """Say which words were taken for models and which for files of them."""
+    found = group(refs)
+    if not run.is_quiet and any(one.files for one in found):
+        for one in found:
+            files = f", only {', '.join(map(repr, one.files))}" if one.files else ""
+            files += " and what --include takes" if files and has_include else ""
+            terminal.say(printable(f"model {one.ref}{files}"))
+    for one in found:
+        for word in one.unsure:
+            message = f"{word!r} was taken for a file of {one.ref}; as a model it is written hf://{word}"
+            run.emit(Notice("file-or-model", message, file=word))
 
 
 def locked_items(refs: Sequence[str], name: str, local_dir: str | None) -> tuple[Item, ...]:

@@ -23,6 +23,7 @@ from orchestrator.registry.document import (
     ResolvedDocument,
     TrailDocument,
 )
+from orchestrator.runs.document import StatusDocument
 from orchestrator.serve.access.document import NewTokenDocument, TokensDocument
 from orchestrator.serve.document import EvictDocument, PrefetchDocument, ServeDocument
 from orchestrator.settings.document import SettingsDocument
@@ -71,6 +72,7 @@ DATA: dict[str, tuple[type, ...]] = {
     "mirrors probe": (ProbeDocument,),
     "mirrors forgive": (ForgivenDocument,),
     "doctor": (DoctorDocument,),
+    "status": (StatusDocument,),
     "history": (HistoryDocument,),
     "lock diff": (LockDiffDocument,),
     "daemon start": (DaemonDocument,),

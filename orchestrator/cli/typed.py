@@ -21,7 +21,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import click
 
@@ -110,6 +110,41 @@ def settings_in(options: object) -> dict[str, object]:
         else:
             found.setdefault(parameter.setting, parameter.means)
     return found
+
+
+def texts_of(options: object) -> dict[str, tuple[str, ...]]:
+    """What options say, by the flag, as texts: none for a switch. What was not given is left out, and so are arguments
+    and what is said by default."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, base, parameter in _fields(type(options)):
+        value = getattr(options, name)
+        if parameter is None:
+            found |= texts_of(value)
+        elif parameter.names and value not in (None, (), False, parameter.more.get("default")):
+            several = value if isinstance(value, tuple) else (value,)
+            found[parameter.names[-1]] = () if base is bool else tuple(map(str, several))
+    return found
+
+
+def completed(options: _Options, texts: Mapping[str, tuple[str, ...]]) -> _Options:
+    """The options, with what such texts say where nothing else was said. Raises ValueError for texts of no option."""
+    found: dict[str, Any] = {}
+    for name, base, parameter in _fields(type(options)):
+        value = getattr(options, name)
+        if parameter is None:
+            found[name] = completed(value, texts)
+        elif parameter.names and value in (None, (), False) and (said := texts.get(parameter.names[-1])) is not None:
+            found[name] = _of_texts(base, said)
+    return cast("_Options", dataclasses.replace(cast("Any", options), **found))
+
+
+def _of_texts(kind: Any, said: tuple[str, ...]) -> object:
+    if kind is bool:
+        return True
+    if get_origin(kind) is tuple:
+        return said
+    (text,) = said
+    return int(text) if int in (kind, *get_args(kind)) else text
 
 
 def _fields(kind: type) -> Iterator[tuple[str, Any, Parameter | None]]:

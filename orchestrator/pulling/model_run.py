@@ -12,7 +12,7 @@ from orchestrator.core.files import Digest
 from orchestrator.core.plan import Action, ModelPlan, PlannedFile, ResolvedModel
 from orchestrator.core.sources import Sent
 from orchestrator.errors import GlmAriaError, Interrupted
-from orchestrator.events import Emit, ModelPhase, Phase
+from orchestrator.events import Emit, ModelPhase, ModelPlanned, Phase
 from orchestrator.folders.local_dir import LocalSurvey, survey_local
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.request import Item
@@ -69,6 +69,14 @@ class ModelRun:
     def is_held(self, blobs: HfCache) -> Callable[[Digest], bool]:
         """True if the cache has a blob of this repo."""
         return lambda digest: blobs.layout.blob(self.resolved.ref.repo, digest).is_file()
+
+    def take(self, plan: ModelPlan) -> None:
+        """Go by this plan from here on."""
+        self.plan = plan
+        blobs = {item.file.digest: item.file.size for item in plan.files}
+        self.missing = {item.file.digest for item in plan.files if item.action is Action.FETCH}
+        missing = {digest: blobs[digest] for digest in self.missing}
+        self.emit(ModelPlanned(str(self.item.ref), blobs, missing))
 
     def enter(self, phase: Phase) -> None:
         """Tell that the model is in this phase now."""

@@ -159,7 +159,7 @@ def _survey(run: ModelRun, request: PullRequest, blobs: HfCache, use: Use, refs:
         blobs.proofs.forget(repo.folder, [file.digest for file in files])
         found: dict[Digest, Found] = {}
     elif is_complete and run.item.local_dir is None:
-        run.plan = plan_model(model, {file.digest: Found(Have.PLACED) for file in files})
+        run.take(plan_model(model, {file.digest: Found(Have.PLACED) for file in files}))
         run.check_lock(blobs, stop)
         run.finish()
         return
@@ -168,14 +168,14 @@ def _survey(run: ModelRun, request: PullRequest, blobs: HfCache, use: Use, refs:
         while use.hold(item.path.parent.parent.name for item in found.values() if item.path is not None):
             found = blobs.find(repo, files)
         _prove(run, found, blobs, stop)
-    run.plan = plan_model(model, found, run.item.priority)
-    run.missing = {item.file.digest for item in run.plan.files if item.action is Action.FETCH}
+    plan = plan_model(model, found, run.item.priority)
+    run.take(plan)
     if request.offline and run.missing:
         raise IncompleteError(
             f"{len(run.missing)} file(s) of {model.ref} are not in the cache, and --offline fetches nothing",
             hint=f"run it once with a network: glm-aria pull {as_word(model.ref)}",
         )
-    if any(item.action in (Action.FETCH, Action.LINK) for item in run.plan.files):
+    if any(item.action in (Action.FETCH, Action.LINK) for item in plan.files):
         blobs.refuse_closed(model.ref)
 
 

@@ -14,7 +14,7 @@ from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
 from orchestrator.core.speeds import Speed, top_speed
 from orchestrator.core.trust import Policy
-from orchestrator.settings import servers, speeds, values
+from orchestrator.settings import notices, servers, speeds, values
 from orchestrator.settings.values import Secret
 
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
@@ -148,6 +148,10 @@ class Settings:
     download_timeout: Annotated[float, Key(
         "Timeout in seconds for the next bytes from a root.", values.seconds,
         "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout")] = 10.0
+    notify: Annotated[tuple[str, ...], Key(
+        "Who is told of the end of a pull: `desktop`, and addresses of webhooks, such as `https://…` or `slack:https://…`.",
+        notices.targets,
+        "--notify", ("GLM_ARIA_NOTIFY",), "notify.to", personal="who is told of your pulls", is_secret=True)] = ()
     shared_redis: Annotated[Secret | None, Key(
         "The Redis that coordinates the nodes of a shared cache.", values.redis,
         "", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", personal=_SECRET, is_secret=True)] = None

@@ -194,7 +194,7 @@ from types import SimpleNamespace
 from orchestrator.errors import *
 from orchestrator.events import *
 from tests.cli.builders import *
-def pull(request, emit, hook):
+def pull(request, emit, hook, asked):
     {body}
     return report(*(done() for _ in range(3)))
 from orchestrator.cli.main import main

@@ -15,6 +15,7 @@ from orchestrator.events import (
     FleetNews,
     Flipped,
     ModelPhase,
+    ModelPlanned,
     Notice,
     PeersKnown,
     Phase,
@@ -37,6 +38,7 @@ def test_every_event_has_a_line() -> None:
         PeersKnown("http://10.0.0.1:8092", ("a", "b")),
         Staying(("a",), 300),
         FleetNews("task", "task 1 is done", is_idle=True),
+        ModelPlanned("m", {digest: 5}, {}),
     ]
     lines = [json.loads(encode(line_of(event))) for event in events]
     assert [line["event"] for line in lines] == [
@@ -50,6 +52,7 @@ def test_every_event_has_a_line() -> None:
         "peers",
         "staying",
         "fleet",
+        "planned",
     ]
     for line in lines:
         Draft202012Validator(schema_of(Line)).validate(line)
@@ -59,3 +62,4 @@ def test_every_event_has_a_line() -> None:
     assert lines[7] == {"event": "peers", "address": "http://10.0.0.1:8092", "nodes": ["a", "b"], "left": []}
     assert lines[8] == {"event": "staying", "nodes": ["a"], "seconds": 300}
     assert lines[9] == {"event": "fleet", "code": "task", "message": "task 1 is done", "is_idle": True}
+    assert lines[10] == {"event": "planned", "model": "m", "bytes_total": 5, "bytes_to_fetch": 0}

@@ -143,7 +143,7 @@ import sys
 from types import SimpleNamespace
 from orchestrator.pulling.report import PullReport
 from orchestrator.cli.main import main
-fake = SimpleNamespace(pull=lambda request, emit, hook: PullReport(()))
+fake = SimpleNamespace(pull=lambda request, emit, hook, asked: PullReport(()))
 assert main(["pull", "org/name"], services=lambda settings: fake) == 0
 print([name for name in {HEAVY} if name in sys.modules])
 """

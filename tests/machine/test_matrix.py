@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "watch --status": ("watch", "--status", "--json"),
     "daemon status": ("daemon", "status", "--json"),
     "config show": ("config", "show", "--json"),
+    "status": ("status", "--json"),
     "history": ("history", "--json"),
 }
 ALONE = on.lone_uid()

@@ -1,22 +1,39 @@
-"""Requests of `doctor` and `config tune`, made from the settings."""
+"""The examination of `doctor`, and what `config tune` looks at, composed from settings."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.app.compose import known_state, limits_of
+from orchestrator.app.compose import known_state, limits_of, open_direct, open_lookup, state_of
+from orchestrator.app.opening import opened
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.refs import Ref
 from orchestrator.disk import places
 from orchestrator.disk.private import runtime_folders
-from orchestrator.doctor.examine import DoctorRequest
+from orchestrator.doctor.examine import Diagnosis, DoctorRequest, examine
 from orchestrator.doctor.tuning import Current
+from orchestrator.errors import GlmAriaError
 from orchestrator.net.lookup.dns import Lookup
 from orchestrator.settings import Settings, default_mirrors
+from orchestrator.system.signals import Stop
 from orchestrator.transfer.limits import limit_at
+
+
+def examined(settings: Settings, ref: Ref | None, compared: Sequence[NameServer], stop: Stop) -> Diagnosis:
+    """Measure everything that may make a download of `ref` slow."""
+    with contextlib.suppress(GlmAriaError):  # a disk that takes nothing is among what is looked for
+        state_of(settings)
+    state = known_state(settings)
+    with (
+        opened(settings, stop, create=state.is_dir(), hasty=True) as (cache, sources, sites, _),
+        open_lookup(settings, state, keep=False) as lookup,
+        open_direct(settings, lookup) as direct,
+    ):
+        return examine(request_of(settings, ref, compared, lookup), sites, sources, cache, direct)
 
 
 def request_of(

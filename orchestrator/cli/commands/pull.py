@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import click
 
-from orchestrator.cli import lock_files, requests, terminal
+from orchestrator.cli import lock_files, requests
 from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, PeerOptions, Select, TransferOptions, output, rule, what, where
+from orchestrator.cli.resuming import Resumed, asked_run, resumed_run, say_resumed
 from orchestrator.cli.run import Run, finish, services
+from orchestrator.cli.single_file import sha256_digest, warn_of_plain_http
 from orchestrator.cli.typed import argument, takes
-from orchestrator.core.files import Algorithm, Digest
-from orchestrator.core.text import printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
-from orchestrator.events import Notice
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.lists.wanted import group
 from orchestrator.pulling.report import PullReport, failures_of
 from orchestrator.settings import Settings
 from orchestrator.settings.secrets import without_secrets
@@ -67,6 +65,15 @@ class PullOptions:
     """The options of `pull`."""
 
     wanted: WantedOptions
+    resume_last: Annotated[
+        bool, what("--resume-last", help="Go on with the newest pull that was stopped: its models, its options.")
+    ]
+    resume: Annotated[
+        int | None,
+        what(
+            "--resume", type=click.IntRange(1), metavar="ID", help="Go on with this one, as glm-aria status calls it."
+        ),
+    ]
     peers: PeerOptions
     lock: Annotated[
         str | None,
@@ -79,6 +86,7 @@ class PullOptions:
     on_change: Annotated[str | None, shared.ON_CHANGE]
     dry_run: Annotated[bool, rule("--dry-run", help="Show what would be done, without doing it.")]
     aria2_input: Annotated[str | None, ARIA2_INPUT]
+    notify: Annotated[tuple[str, ...], shared.NOTIFY]
     output: Output
 
 
@@ -142,15 +150,17 @@ def pull(options: PullOptions) -> int:
 
     Exit codes and the environment: glm-aria --help.
     """
+    resumed = _resumed(options)
+    options = resumed.options if resumed else options
     if options.dry_run:
-        if options.lock:
+        if options.lock and not resumed:
             raise UsageError("--lock records what was pulled, and --dry-run pulls nothing")
         if options.sha256:
             raise _sha256_alone()
-        return _plan(options.wanted, options.aria2_input, options.output)
+        return _plan(options.wanted, options.aria2_input, options.output, items=resumed.items if resumed else None)
     if options.aria2_input:
         raise UsageError("--aria2-input needs --dry-run", hint="glm-aria plan REF --aria2-input FILE")
-    return _pull(options)
+    return _pull(options, resumed)
 
 
 @click.command("plan", cls=HeadedCommand)
@@ -175,13 +185,24 @@ def plan(options: PlanOptions) -> int:
     return _plan(options.wanted, options.aria2_input, options.output, by_folder=options.by_folder)
 
 
-def _pull(options: PullOptions) -> int:
+def _resumed(options: PullOptions) -> Resumed[PullOptions] | None:
+    if not options.resume_last and options.resume is None:
+        return None
     settings = shared.settings(options)
+    run = services(settings).runs.resumable(options.resume, settings.cache_dir)
+    resumed = resumed_run(options, options.wanted.refs, run)
+    if not options.output.quiet and options.output.progress != "json":
+        say_resumed(resumed.run)
+    return resumed
+
+
+def _pull(options: PullOptions, resumed: Resumed[PullOptions] | None) -> int:
+    settings, began = shared.settings(options), time.monotonic()
     run = Run.watching(options.output, settings)
     if options.sha256 and any(_URL.match(ref) for ref in options.wanted.refs):
         report = _fetch_url(options, options.sha256, settings, run)
     else:
-        report = _pull_models(options, settings, run)
+        report = _pull_models(options, settings, run, resumed)
     # Only now: what tells how it ended is not loaded before the root is asked.
     from orchestrator.cli.views.pull import print_pull
     from orchestrator.pulling.document import PullDocument
@@ -193,22 +214,31 @@ def _pull(options: PullOptions) -> int:
         strict=options.wanted.strict,
     )
 
+    if settings.notify:
+        from orchestrator.notifying.ending import Ending
+
+        ending = Ending.of("pull", report.models, outcome, time.monotonic() - began)
+        services(settings).tell_end(ending, run.emit)
+
     def show(found: PullDocument) -> None:
         print_pull(found, quiet=run.is_quiet, verbose=options.output.verbose)
 
     return finish(run, "pull", PullDocument.of(report), show, outcome)
 
 
-def _pull_models(options: PullOptions, settings: Settings, run: Run) -> PullReport:
+def _pull_models(
+    options: PullOptions, settings: Settings, run: Run, resumed: Resumed[PullOptions] | None
+) -> PullReport:
     if options.sha256:
         raise _sha256_alone()
-    items = _items(options.wanted, lock=options.lock)
+    items = resumed.items if resumed else _items(options.wanted, lock=options.lock)
     request = _request(options.wanted, items, settings, make_lock=bool(options.lock))
-    _say_understood(options.wanted, run)
+    if not options.wanted.transfer.locked:
+        requests.say_understood(options.wanted.refs, run, has_include=bool(options.wanted.select.include))
     lock_file = lock_files.target(options.lock, [item.ref for item in items]) if options.lock else None
     hook = Hook.of(options.on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
     with run.watched():
-        report = services(settings).pull(request, run.emit, hook=hook)
+        report = services(settings).pull(request, run.emit, hook=hook, asked=asked_run(options, items, resumed))
     locked = [model.lock for model in report.models if model.lock and model.error is None]
     if lock_file and locked:
         lock_files.update(lock_file, locked)
@@ -234,40 +264,33 @@ def _fetch_url(options: PullOptions, sha256: str, settings: Settings, run: Run) 
     ):
         if value:
             raise UsageError(f"{flag} is for repos, not for a single file")
-    digest = _digest(sha256)
+    digest = sha256_digest(sha256)
     if settings.offline:
         raise UsageError("--offline and a web address exclude each other")
     url = wanted.refs[0]
-    _warn_of_plain_http(url, run)
+    warn_of_plain_http(url, run)
     folder = places.absolute(wanted.local_dir or ".")
     with run.watched():
         return services(settings).fetch_url(url, digest, folder, run.emit, force=wanted.force)
-
-
-def _warn_of_plain_http(url: str, run: Run) -> None:
-    from orchestrator.net.addresses import is_loopback
-
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        run.emit(Notice("plain-http", f"{parts.hostname} is contacted over plain http; the digest protects the bytes"))
-
-
-def _digest(text: str) -> Digest:
-    folded = text.strip().lower().removeprefix("sha256:")
-    if not re.fullmatch(r"[0-9a-f]{64}", folded):
-        raise UsageError("--sha256 takes 64 hexadecimal digits")
-    return Digest(Algorithm.SHA256, folded)
 
 
 def _sha256_alone() -> UsageError:
     return UsageError("--sha256 needs the https:// address of a single file, and works only with pull")
 
 
-def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output, *, by_folder: bool = False) -> int:
+def _plan(
+    wanted: WantedOptions,
+    aria2_input: str | None,
+    shown: Output,
+    *,
+    by_folder: bool = False,
+    items: Sequence[Item] | None = None,
+) -> int:
     settings = shared.settings(wanted)
     run = Run.watching(shown, settings)
-    request = _request(wanted, _items(wanted), settings)
-    _say_understood(wanted, run)
+    request = _request(wanted, _items(wanted) if items is None else items, settings)
+    if not wanted.transfer.locked:
+        requests.say_understood(wanted.refs, run, has_include=bool(wanted.select.include))
     with run.watched():
         made, failed = services(settings).plan(request, run.emit)
     if aria2_input:
@@ -278,20 +301,6 @@ def _plan(wanted: WantedOptions, aria2_input: str | None, shown: Output, *, by_f
     outcome = run.outcome(failures_of(failed), len(request.items), strict=wanted.strict)
     report = PlanDocument.of(made, failed, DiskRoom.for_bytes(made.bytes_to_fetch, settings.cache_dir))
     return finish(run, "plan", report, partial(print_plan, by_folder=by_folder), outcome)
-
-
-def _say_understood(wanted: WantedOptions, run: Run) -> None:
-    """Say which words were taken for models and which for files of them."""
-    found = () if wanted.transfer.locked else group(wanted.refs)
-    if not run.is_quiet and any(one.files for one in found):
-        for one in found:
-            files = f", only {', '.join(map(repr, one.files))}" if one.files else ""
-            files += " and what --include takes" if files and wanted.select.include else ""
-            terminal.say(printable(f"model {one.ref}{files}"))
-    for one in found:
-        for word in one.unsure:
-            message = f"{word!r} was taken for a file of {one.ref}; as a model it is written hf://{word}"
-            run.emit(Notice("file-or-model", message, file=word))
 
 
 def _request(

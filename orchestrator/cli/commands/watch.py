@@ -62,6 +62,7 @@ class WatchOptions:
     allow_outside: Annotated[bool, shared.ALLOW_OUTSIDE]
     on_change: Annotated[str | None, shared.ON_CHANGE]
     strict: Annotated[bool, shared.STRICT]
+    notify: Annotated[tuple[str, ...], shared.NOTIFY]
     output: Output
 
 

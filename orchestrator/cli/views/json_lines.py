@@ -14,6 +14,7 @@ from orchestrator.events import (
     FleetNews,
     Flipped,
     ModelPhase,
+    ModelPlanned,
     Notice,
     PeersKnown,
     Phase,
@@ -44,6 +45,16 @@ class PhaseLine:
     event: Literal["phase"]
     model: str
     phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A model whose plan is made."""
+
+    event: Literal["planned"]
+    model: str
+    bytes_total: Count
+    bytes_to_fetch: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,7 @@ class FleetLine:
 Line = (
     ProgressLine
     | PhaseLine
+    | PlannedLine
     | QueuedLine
     | SourcesLine
     | FlippedLine
@@ -155,8 +167,8 @@ def line_of(event: Event) -> Line:
             return ProgressLine("progress", name, str(digest), phase, done, total, speed, connections)
         case ModelPhase(model, phase):
             return PhaseLine("phase", model, phase)
-        case Queued(files, size):
-            return QueuedLine("queued", files, size)
+        case ModelPlanned() | Queued():
+            return _of_plan(event)
         case SourceRates(sources):
             return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
         case Flipped(model, snapshot, old, new, version):
@@ -167,6 +179,12 @@ def line_of(event: Event) -> Line:
             return _of_peers(event)
         case Notice(code, message, mirror, file):
             return WarningLine("warning", code, redacted(message), mirror, file)
+
+
+def _of_plan(event: ModelPlanned | Queued) -> PlannedLine | QueuedLine:
+    if isinstance(event, Queued):
+        return QueuedLine("queued", event.files, event.bytes_total)
+    return PlannedLine("planned", event.model, sum(event.blobs.values()), sum(event.missing.values()))
 
 
 def _of_peers(event: PeersKnown | Staying | FleetNews) -> PeersLine | StayingLine | FleetLine:

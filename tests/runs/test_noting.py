@@ -1,0 +1,137 @@
+"""The note of a run follows its events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.files import Algorithm, Digest
+from orchestrator.core.refs import parse_ref
+from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError, UsageError
+from orchestrator.events import Event, FileProgress, ModelPhase, ModelPlanned, Phase, Queued, SourceRates
+from orchestrator.lists.request import Item
+from orchestrator.pulling.report import ModelReport, PullReport
+from orchestrator.runs.note import AskedRun, KnownRun, ModelStep, NotedOption
+from orchestrator.runs.notes import RunNotes
+from orchestrator.runs.noting import RunNoting, noted
+
+A, B, C = (Digest(Algorithm.SHA256, letter * 64) for letter in "abc")
+CACHE = Path("/cache")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> RunNotes:
+    (tmp_path / "stage").mkdir()
+    return RunNotes(tmp_path)
+
+
+def asked(*refs: str, number: int | None = None) -> AskedRun:
+    return AskedRun(tuple(Item(parse_ref(ref)) for ref in refs), (NotedOption("--jobs", ("2",)),), number=number)
+
+
+def begun(notes: RunNotes, *refs: str, number: int | None = None) -> tuple[RunNoting, list[Event]]:
+    """A run whose process is none that lives, as after a kill."""
+    seen: list[Event] = []
+    number, note = notes.begin(asked(*refs, number=number), 1.0)
+    return RunNoting(notes, number, replace(note, pid=0), seen.append), seen
+
+
+def take(noting: RunNoting, *events: Event) -> None:
+    for event in (*events, Queued(1, 1)):  # at which it is written at once
+        noting.take(event)
+
+
+def only(notes: RunNotes) -> KnownRun:
+    (run,) = notes.known()
+    return run
+
+
+def test_a_blob_that_two_models_lack_counts_once(notes: RunNotes) -> None:
+    noting, seen = begun(notes, "org/one", "org/two")
+    assert only(notes).note.models[0].left is None
+    take(
+        noting,
+        ModelPlanned("org/one@main", {A: 100, B: 10}, {A: 100}),
+        ModelPlanned("org/two@main", {A: 100, C: 5}, {A: 100, C: 5}),
+        FileProgress(A, "a", Phase.FETCHING, 40, 100),
+        SourceRates((("near", 7.0, 1), ("far", 1.0, 1))),
+    )
+    note = only(notes).note
+    assert (note.size, note.left, note.rate) == (115, 65, 8.0)
+    assert [(model.size, model.left) for model in note.models] == [(110, 60), (105, 65)]
+    assert len(seen) == 5
+    take(noting, FileProgress(A, "a", Phase.DONE, 100, 100), ModelPhase("org/one@main", Phase.DONE))
+    assert [model.step for model in only(notes).note.models] == [ModelStep.DONE, ModelStep.LEFT]
+    assert [item.ref for item in only(notes).items()] == ["org/two@main"]
+    take(noting, FileProgress(C, "c", Phase.FAILED, 0, 5))
+    assert only(notes).note.left == 5
+
+
+def test_a_model_that_is_asked_for_twice_is_done_when_both_are(notes: RunNotes) -> None:
+    number, note = notes.begin(
+        AskedRun((Item(parse_ref("org/m"), ("*.json",)), Item(parse_ref("org/m"), ("*.bin",)))), 1.0
+    )
+    noting = RunNoting(notes, number, replace(note, pid=0), lambda event: None)
+    take(noting, ModelPhase("org/m@main", Phase.DONE))
+    assert only(notes).models_left == 2
+    take(noting, ModelPhase("org/m@main", Phase.DONE))
+    assert notes.known() == ()
+
+
+def test_a_run_that_is_done_or_cannot_be_leaves_nothing(notes: RunNotes) -> None:
+    for error, is_left in ((None, 0), (NotFoundError("no"), 0), (SourcesDownError("down"), 1)):
+        noting, _ = begun(notes, "org/m")
+        noting.end(PullReport((ModelReport("org/m@main", error=error),)))
+        assert len(notes.known()) == is_left
+    assert only(notes).note.models[0].error == "down"
+
+
+def test_a_resumed_run_keeps_what_was_done(notes: RunNotes) -> None:
+    noting, _ = begun(notes, "org/one", "org/two")
+    take(noting, ModelPlanned("org/one@main", {A: 9}, {}), ModelPhase("org/one@main", Phase.DONE))
+    number = only(notes).number
+    again, _ = begun(notes, "org/two", number=number)
+    assert [model.step for model in only(notes).note.models] == [ModelStep.DONE, ModelStep.LEFT]
+    take(again, ModelPlanned("org/two@main", {C: 5}, {C: 5}))
+    assert (only(notes).note.size, only(notes).note.left) == (14, 5)
+    again.end(PullReport((ModelReport("org/two@main"),)))
+    assert notes.known() == ()
+    with pytest.raises(NotFoundError):
+        notes.begin(asked("org/two", number=number), 1.0)
+
+
+def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunNotes) -> None:
+    with pytest.raises(NotFoundError):
+        notes.resumable(None, CACHE)
+    take(begun(notes, "org/one")[0])
+    number, _ = notes.begin(asked("org/two"), 2.0)  # by this very process
+    assert notes.resumable(None, CACHE).note.items[0].ref == "org/one@main"
+    with pytest.raises(TemporaryError):
+        notes.resumable(number, CACHE)
+    with pytest.raises(NotFoundError):
+        notes.resumable(99, CACHE)
+
+
+def test_a_run_that_asks_for_more_takes_the_place_of_a_stopped_one(notes: RunNotes) -> None:
+    take(begun(notes, "org/one", "org/two")[0])
+    take(begun(notes, "org/one")[0])
+    assert [len(run.note.items) for run in notes.known()] == [2, 1]
+    take(begun(notes, "org/two", "org/three", "org/one")[0])
+    assert [len(run.note.items) for run in notes.known()] == [3]
+
+
+def test_a_request_that_is_refused_leaves_none(notes: RunNotes) -> None:
+    def refused() -> None:
+        with noted(notes, asked("org/m"), lambda event: None):
+            raise UsageError("no")
+
+    with pytest.raises(UsageError):
+        refused()
+    assert notes.known() == ()
+
+
+def test_where_nothing_can_be_written_a_run_is_not_noted() -> None:
+    with noted(RunNotes(Path("/dev/null/state")), asked("org/m"), lambda event: None) as noting:
+        assert noting is None
