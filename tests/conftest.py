@@ -27,6 +27,7 @@ LONG = (
     "machine",
     "e2e",
     "serve",
+    "desired",
     "upkeep",
     "transfer",
     "cache",

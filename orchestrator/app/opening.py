@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of
 from orchestrator.app.registry.own_server import with_own_registry
 from orchestrator.cache.cache import Cache
 from orchestrator.catalogs.sites import Sites
 from orchestrator.depot.mover import Mover
+from orchestrator.errors import UsageError
 from orchestrator.events import Emit, ignore
 from orchestrator.mirrors.sources import Sources
 from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop
+
+if TYPE_CHECKING:
+    from orchestrator.shared.nodes import NodeUse
 
 
 class OpenCall(NamedTuple):
@@ -55,3 +59,15 @@ def moving(settings: Settings, cache: Cache, stop: Stop, emit: Emit) -> Iterator
 
     with company(settings, cache, stop, emit) as found:
         yield replace(mover_of(settings), company=found)
+
+
+def uses_of_nodes(settings: Settings) -> tuple[NodeUse, ...]:
+    """Models that nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError if it is down."""
+    from orchestrator.shared.nodes import uses
+
+    with open_shared(settings, ignore) as shared:
+        if shared is None:
+            raise UsageError(
+                "--nodes needs the shared Redis, and none is set", hint="GLM_ARIA_SHARED_REDIS, or [shared] redis"
+            )
+        return uses(shared.line)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.app.compose import known_state, mover_of, open_cache, open_shared, state_of, sweep
+from orchestrator.app.compose import known_state, mover_of, open_cache, state_of, sweep
 from orchestrator.app.opening import OpenCall, moving, opened
 from orchestrator.app.runs.noting import note_history, pull_noted
 from orchestrator.cache.layout import CacheLayout
@@ -22,8 +22,7 @@ from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.plan import Plan
 from orchestrator.core.refs import Ref, Target
 from orchestrator.core.sources import Source
-from orchestrator.errors import UsageError
-from orchestrator.events import Emit, ignore
+from orchestrator.events import Emit
 from orchestrator.lists.request import PullRequest
 from orchestrator.mirrors.stats import SourceStats, Stats
 from orchestrator.pulling import pull as flow
@@ -32,6 +31,7 @@ from orchestrator.settings import Settings
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
+    from orchestrator.app.desired.service import DesiredServices
     from orchestrator.app.fleet.service import FleetServices
     from orchestrator.app.out_of_cache import LinkHow
     from orchestrator.app.registry.remote import RegistryServices
@@ -175,6 +175,13 @@ class Services:
             return serve(self.settings, request, stop, emit)
 
     @property
+    def desired(self) -> DesiredServices:
+        """The calls for desired states."""
+        from orchestrator.app.desired.service import DesiredServices
+
+        return DesiredServices(self.settings)
+
+    @property
     def fleet(self) -> FleetServices:
         """The calls to a fleet."""
         from orchestrator.app.fleet.service import FleetServices
@@ -241,14 +248,9 @@ class Services:
 
     def node_uses(self) -> tuple[NodeUse, ...]:
         """Models that nodes of a shared cache use. Raises UsageError without a Redis, TemporaryError if it is down."""
-        from orchestrator.shared.nodes import uses
+        from orchestrator.app.opening import uses_of_nodes
 
-        with open_shared(self.settings, ignore) as shared:
-            if shared is None:
-                raise UsageError(
-                    "--nodes needs the shared Redis, and none is set", hint="GLM_ARIA_SHARED_REDIS, or [shared] redis"
-                )
-            return uses(shared.line)
+        return uses_of_nodes(self.settings)
 
     def pin(self, targets: Sequence[Target], *, keep: bool) -> dict[str, frozenset[Target]]:
         """Pin, or let go of, models; returns all that are pinned then, by user: "" is this one."""
@@ -338,7 +340,5 @@ class Services:
     def _stats(self) -> SourceStats:
         return SourceStats(known_state(self.settings))
 
-    def _open(
-        self, stop: Stop, emit: Emit | None = None, *, create: bool = True, hasty: bool = False
-    ) -> AbstractContextManager[OpenCall]:
-        return opened(self.settings, stop, emit, create=create, hasty=hasty)
+    def _open(self, stop: Stop, emit: Emit | None = None, **how: bool) -> AbstractContextManager[OpenCall]:
+        return opened(self.settings, stop, emit, **how)

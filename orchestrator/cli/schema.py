@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
 from orchestrator.catalogs.search.document import SearchDocument
+from orchestrator.desired.status import SetStatus, WatchedSetDocument
 from orchestrator.doctor.document import DoctorDocument
 from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
 from orchestrator.doctor.source_documents import ForgivenDocument, KnownSources, ProbeDocument
@@ -47,10 +48,10 @@ DATA: dict[str, tuple[type, ...]] = {
     "cache link": (LinkDocument,),
     "cache import": (ImportDocument,),
     "export": (ExportDocument,),
-    "watch": (WatchDocument,),
+    "watch": (WatchDocument, WatchedSetDocument),
     "serve": (ServeDocument,),
     "scheduler": (SchedulerDocument,),
-    "node": (NodeDocument,),
+    "node": (NodeDocument, SetStatus),
     "fleet submit": (FleetTaskDocument,),
     "fleet watch": (FleetTaskDocument,),
     "fleet cancel": (FleetTaskDocument,),

@@ -21,18 +21,24 @@ _EXAMPLE = "write for example 08:00-18:00=10M,else=0"
 
 
 @dataclass(frozen=True, slots=True)
-class SpeedSpan:
-    """A limit from one minute of the day until before another, None for no limit."""
+class DaySpan:
+    """From one minute of the day until before another."""
 
     begin: int
     end: int
-    limit: int | None
 
     def has(self, minute: int) -> bool:
         """True when the minute is within."""
         if self.begin < self.end:
             return self.begin <= minute < self.end
         return minute >= self.begin or minute < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedSpan(DaySpan):
+    """A limit for a span of the day, None for no limit."""
+
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,11 @@ def parse_speed(text: str) -> Speed:
     if len(otherwise) > 1:
         raise ValueError(f"{_ELSE}= is given twice")
     return SpeedPlan(text.strip(), tuple(spans), *otherwise)
+
+
+def parse_windows(text: str) -> tuple[DaySpan, ...]:
+    """Spans of the day with commas between: `22:00-06:00,12:00-13:00`. Raises ValueError with a message for people."""
+    return tuple(DaySpan(*_times(part.strip())) for part in text.split(","))
 
 
 def _times(text: str) -> tuple[int, int]:

@@ -103,9 +103,21 @@ def parse_list(
         return _toml(text, name, revision) if name.endswith(".toml") else _lines(text, name, revision)
     except _WrongError as error:
         if not is_included or error.plain is None:
-            raise UsageError(f"{error.where}: {error.message}", hint=error.hint) from error.__cause__
+            raise _told(error) from error.__cause__
         wrong = f"{error.where}: {error.plain}"
     raise UsageError(wrong, hint=f"inspect it with: glm-aria plan -f {shlex.quote(name)}")
+
+
+def parse_tables(document: Mapping[str, object], name: str) -> tuple[ListEntry | Include, ...]:
+    """The same for TOML that was read already: the includes come first, then the models in their order."""
+    try:
+        return _tables(document, name, None)
+    except _WrongError as error:
+        raise _told(error) from error.__cause__
+
+
+def _told(error: _WrongError) -> UsageError:
+    return UsageError(f"{error.where}: {error.message}", hint=error.hint)
 
 
 def _lines(text: str, name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
@@ -183,6 +195,10 @@ def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry | Inclu
         line = _AT_LINE.search(str(error))
         plain = f"not valid TOML{f' in line {line[1]}' if line else ''}"
         raise _WrongError(name, f"not valid TOML: {error}", plain=plain) from error
+    return _tables(document, name, revision)
+
+
+def _tables(document: Mapping[str, object], name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
     _refuse_unknown(document, ("include", "model"), name)
     models = document.get("model", [])
     if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):

@@ -241,6 +241,9 @@ class Settings:
     fleet_zone: Annotated[str, Key(
         "The zone of this node: its peers are first those of the same one.", values.zone,
         "--zone", ("GLM_ARIA_FLEET_ZONE",), "fleet.zone")] = ""
+    node_labels: Annotated[tuple[str, ...], Key(
+        "Labels of this node, by which a desired state chooses its models: `KEY=VALUE`.", values.labels,
+        "--label", ("GLM_ARIA_LABELS",), "node.labels")] = ()
     fleet_site: Annotated[str, Key(
         "The name of the site of this scheduler, for those of other sites.", values.site,
         "--site", ("GLM_ARIA_FLEET_SITE",), "fleet.site")] = ""

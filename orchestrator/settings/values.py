@@ -289,6 +289,15 @@ def secret(raw: object, base: Path) -> Secret:
     return Secret(found)
 
 
+def labels(raw: object, _base: Path) -> tuple[str, ...]:
+    """`KEY=VALUE`s: a list, or a text with spaces or commas between them."""
+    found = _entries(raw)
+    for entry in found:
+        if "=" not in entry.strip("="):
+            raise ValueError(f"{entry!r} is not a label; write KEY=VALUE, for example zone=edge-7")
+    return found
+
+
 def zone(raw: object, base: Path) -> str:
     """A name of letters, digits, dots and dashes."""
     found = text(raw, base)

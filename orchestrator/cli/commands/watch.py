@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ import click
 
 from orchestrator.cli import options as shared
 from orchestrator.cli import requests, terminal
+from orchestrator.cli.commands.desired.follow import FollowOptions, follow, is_desired_state, is_said, request_of
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, TransferOptions
 from orchestrator.cli.run import Run, finish, services
@@ -37,7 +38,7 @@ _FOLLOW = "How to follow"
 class WatchOptions:
     """The options of `watch`."""
 
-    path: Annotated[str | None, argument("LIST", required=False)]
+    path: Annotated[str | None, argument("LIST|SRC", required=False)]
     interval: Annotated[
         str,
         option("--interval", heading=_FOLLOW, metavar="TIME", default="5m", show_default=True,
@@ -47,6 +48,7 @@ class WatchOptions:
     pin: Annotated[
         bool, option("--pin", heading=_FOLLOW, help="Pin the models of the list, so that cache gc keeps them.")
     ]
+    follow: FollowOptions
     unpin_removed: Annotated[
         bool,
         option("--unpin-removed", heading=_FOLLOW,
@@ -69,12 +71,15 @@ class WatchOptions:
 @click.command("watch", cls=HeadedCommand)
 @takes(WatchOptions)
 def watch(options: WatchOptions) -> int:
-    """Keep the cache equal to a list of models.
+    """Keep the cache equal to a list of models, or a set as its source desires it.
 
     Pulls new models, and follows branches that move. Reads the list, and the lists that it includes, again whenever
     they change. If a list is unreadable, wrong or empty, watch reports it and keeps to the last good list. A failed
     model is retried after a random delay that grows to an hour; the others continue. A model that left the list is no
     longer fetched; its files stay until cache gc removes them.
+
+    A SRC is a folder, a file called desired.toml, git+https://HOST/REPO.git//PATH@REF or oci://HOST/NAME:TAG. Its
+    models are one set: it is staged as a whole, and readers of SETS/NAME/current find all of it from one moment on.
 
     Ctrl-C and SIGTERM stop it; partial downloads are kept. LIST is as for pull -f, but never stdin.
 
@@ -85,13 +90,29 @@ def watch(options: WatchOptions) -> int:
       glm-aria watch models.toml --interval 1h --pin --unpin-removed
       glm-aria watch models.txt --on-change 'systemctl reload my-server'
       glm-aria watch --status
+      glm-aria watch git+https://git.example/org/fleet.git//sites/edge.toml@main
     """
     settings = shared.settings(options)
+    if options.path is not None and options.path != "-" and is_desired_state(options.path) and not options.status:
+        return _follow(options.path, settings, options)
+    if is_said(options.follow):
+        raise UsageError(
+            "a list has no set of its own; the options of a set belong to a desired state",
+            hint="glm-aria watch FOLDER, or glm-aria node --follow LIST",
+        )
     if options.status:
         return _status(settings, options)
     if options.path is None or options.path == "-":
         raise UsageError("which list? watch follows a file", hint="for example: glm-aria watch models.txt")
     return _watch(options.path, settings, options)
+
+
+def _follow(source: str, settings: Settings, options: WatchOptions) -> int:
+    if options.pin or options.unpin_removed:
+        raise UsageError("the models of a set are pinned as long as the set stays; leave out --pin")
+    request = request_of((source,), options.follow, options.interval, once=options.once)
+    request = replace(request, safe_only=options.transfer.safe_only)
+    return follow("watch", request, options.on_change, settings, options.output)
 
 
 def _watch(path: str, settings: Settings, options: WatchOptions) -> int:

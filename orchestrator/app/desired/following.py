@@ -1,0 +1,186 @@
+"""A follower composed from settings and what the command line says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.app.compose import known_state, logins_of, proxies_of, state_of
+from orchestrator.app.desired.work import CacheWork
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.core.addresses import Place, is_this_machine
+from orchestrator.desired.face import showing
+from orchestrator.desired.following import polling
+from orchestrator.desired.following.follower import follow
+from orchestrator.desired.following.looking import Followed
+from orchestrator.desired.following.memory import MemoryFile
+from orchestrator.desired.following.request import VERIFY, FollowPorts, FollowReport, FollowRequest
+from orchestrator.desired.sets import SetStore, sets_beside
+from orchestrator.desired.sources.artifact import ArtifactSource
+from orchestrator.desired.sources.files import FileSource
+from orchestrator.desired.sources.git import GitRules, GitSource
+from orchestrator.desired.sources.interface import DesiredSource, anybody
+from orchestrator.desired.sources.signed import SignedFiles
+from orchestrator.desired.status import SetStatus, render
+from orchestrator.desired.wish.address import ArtifactAddress, GitAddress, SourceAddress
+from orchestrator.desired.wish.document import SetBudget
+from orchestrator.desired.wish.labels import parse_labels
+from orchestrator.desired.wish.wanted import SetRules
+from orchestrator.disk.atomic import write_file
+from orchestrator.errors import GlmAriaError, UsageError
+from orchestrator.events import Emit, Flipped, Notice
+from orchestrator.net.session import Net
+from orchestrator.oci.client import Client
+from orchestrator.oci.registries import Registries
+from orchestrator.settings import Settings
+from orchestrator.system.signals import Stop
+
+if TYPE_CHECKING:
+    from orchestrator.watch.on_change import Hook
+
+
+@dataclass(frozen=True, slots=True)
+class SetRequest:
+    """The wish of a user for a follower. `sets` is the folder of sets, None for the one beside the cache; `listen` is
+    the place where the status is shown; `signers` are who may sign."""
+
+    sources: tuple[SourceAddress, ...]
+    name: str = "site"
+    sets: Path | None = None
+    interval: float = polling.INTERVAL
+    once: bool = False
+    budget: SetBudget = field(default_factory=SetBudget)
+    grace: float | None = None
+    verify_every: float = VERIFY
+    signers: Path | None = None
+    listen: Place | None = None
+    safe_only: bool = False
+
+
+def follow_sources(
+    settings: Settings,
+    request: SetRequest,
+    hook: Hook | None,
+    *,
+    stop: Stop,
+    emit: Emit,
+    on_ready: Callable[[int | None], None] = lambda _: None,
+) -> FollowReport:
+    """Follow the sources until `stop` is set; `on_ready` is told the port of the status. Raises UsageError for what the
+    request says wrong, CannotCreateError where nothing can listen, and what `follow` does."""
+    if settings.offline:
+        raise UsageError("a follower needs the network, and the settings say offline")
+    if request.signers is not None and not request.signers.exists():
+        raise UsageError(
+            f"there are no allowed signers at {request.signers}", hint="see ALLOWED SIGNERS: man ssh-keygen"
+        )
+    labels = labels_of(settings)
+    rules = SetRules(request.safe_only, settings.portable)
+    state = state_of(settings)
+    store = store_of(settings, request.name, request.sets)
+    shown = _Shown(store)
+    if request.listen is not None and not is_this_machine(request.listen.host):
+        emit(
+            Notice(
+                "status-open", f"who reaches {request.listen} may read which models this node has; no more than that"
+            )
+        )
+    asked = FollowRequest(
+        labels,
+        labels["node"],
+        request.interval,
+        request.once,
+        request.budget,
+        request.grace,
+        rules,
+        request.verify_every,
+    )
+    with showing(request.listen, shown.look) as port:
+        on_ready(port)
+        ports = FollowPorts(
+            tuple(_followed(address, request, settings, stop) for address in request.sources),
+            store,
+            MemoryFile(state, store.folder),
+            CacheWork(settings, rules, request.name),
+            lambda flip: _run_hook(flip, hook, stop, emit),
+            shown.show,
+        )
+        return follow(asked, ports, stop, emit)
+
+
+def store_of(settings: Settings, name: str, sets: Path | None) -> SetStore:
+    """The sets of a name, for the cache of the settings."""
+    layout = CacheLayout.at(settings.cache_dir)
+    return SetStore(sets or sets_beside(layout), name, layout)
+
+
+def labels_of(settings: Settings) -> Mapping[str, str]:
+    """The labels of this node: its name, system, processor and zone, and those of the settings, which count more."""
+    own = {"node": socket.gethostname(), "os": sys.platform, "arch": platform.machine()}
+    zone = {"zone": settings.fleet_zone} if settings.fleet_zone else {}
+    return {**own, **zone, **parse_labels(settings.node_labels)}
+
+
+def status_of(settings: Settings, name: str, sets: Path | None) -> Path:
+    """The file with the status of a set; the state folder need not be there."""
+    known_state(settings)
+    return store_of(settings, name, sets).status
+
+
+class _Shown:
+    """Shows the newest status: as a file, and to who asks over HTTP."""
+
+    def __init__(self, store: SetStore) -> None:
+        self._store = store
+        self._status: SetStatus | None = None
+        self._turned = time.monotonic()
+
+    def show(self, status: SetStatus) -> None:
+        self._status, self._turned = status, time.monotonic()
+        # On a full disk the last one stays, whose time tells that.
+        with contextlib.suppress(GlmAriaError):
+            write_file(self._store.status, render(status), self._store.folder, mode=0o644, durable=False)
+
+    def look(self) -> tuple[SetStatus | None, float]:
+        return self._status, self._turned
+
+
+def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
+    source: DesiredSource
+    if isinstance(address, GitAddress):
+        return Followed(
+            str(address), GitSource(address, GitRules(settings.ca_bundle, request.signers), os.environ, stop)
+        )
+    if isinstance(address, ArtifactAddress):
+        source = ArtifactSource(address, partial(_client, settings, address, stop))
+    else:
+        source = FileSource(address.path)
+    if request.signers is None:
+        return Followed(str(address), source, anybody)
+    if request.signers.is_dir():
+        raise UsageError(
+            f"{address}: files are signed with keys of ssh, and {request.signers} is a keyring of gpg",
+            hint="--allowed-signers FILE",
+        )
+    return Followed(str(address), source, SignedFiles(request.signers, os.environ))
+
+
+@contextlib.contextmanager
+def _client(settings: Settings, address: ArtifactAddress, stop: Stop) -> Iterator[Client]:
+    with Net(proxies=proxies_of(settings), ca_bundle=settings.ca_bundle, sleep=stop.wait) as net:
+        yield Client(Registries(net, partial(logins_of, settings)), address.repository)
+
+
+def _run_hook(flip: Flipped, hook: Hook | None, stop: Stop, emit: Emit) -> None:
+    emit(flip)
+    if hook is not None and (failure := hook.run(flip, stop)):
+        emit(Notice("hook-failed", f"--on-change for {flip.model}: {failure}"))

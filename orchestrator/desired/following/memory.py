@@ -1,0 +1,114 @@
+"""Memory of a follower between two runs: the last good state of each source, the locks that it made, and times.
+
+One file, 0600, replaced by rename. Without it nothing is lost but time: the sets on the disk say what they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.desired.sources.interface import ReadState, read_again
+from orchestrator.disk.locks import lock_alone
+from orchestrator.disk.state_file import read_state, write_state
+from orchestrator.errors import GlmAriaError, TemporaryError
+from orchestrator.lists.lockfile import Lock, LockedModel, parse_lock, render_lock
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.system.failures import on_disk
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """`states` by the address of the source; `locks` by the words of a wish; `left` when readers left a set, in unix
+    seconds; `pins` are those that the follower made, `brought` the revisions that nobody had pulled by name."""
+
+    generation: int = 0
+    wish: str = ""
+    states: Mapping[str, ReadState] = field(default_factory=dict)
+    locks: Mapping[str, LockedModel] = field(default_factory=dict)
+    left: Mapping[str, float] = field(default_factory=dict)
+    pins: tuple[str, ...] = ()
+    brought: tuple[str, ...] = ()
+    published: str = ""
+    verified: float = 0.0
+    drift: int = 0
+    flips: int = 0
+
+
+class MemoryFile:
+    """The memory of the follower of one set."""
+
+    def __init__(self, state_dir: Path, folder: Path) -> None:
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        self._folder = state_dir / "desired"
+        self._stage = state_dir / "stage"
+        self._file = self._folder / f"{name}.json"
+        self._lock = self._folder / f"{name}.lock"
+        self._set = folder
+
+    def load(self) -> Memory:
+        """The memory that was saved last; nothing where that cannot be read."""
+        return read_state(self._file, _memory) or Memory()
+
+    def save(self, memory: Memory) -> None:
+        """Replace it, in one step. Raises per `system.failures`."""
+        states = {
+            address: {"revision": state.revision, "top": state.top, "texts": dict(state.texts)}
+            for address, state in memory.states.items()
+        }
+        data = {
+            "generation": memory.generation,
+            "wish": memory.wish,
+            "states": states,
+            "locks": {words: render_lock(Lock((model,))) for words, model in memory.locks.items()},
+            "left": dict(memory.left),
+            "pins": memory.pins,
+            "brought": memory.brought,
+            "published": memory.published,
+            "verified": memory.verified,
+            "drift": memory.drift,
+            "flips": memory.flips,
+        }
+        write_state(self._file, self._stage, data)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the one follower of this set. Raises TemporaryError while another one lives."""
+        with on_disk("lock", self._lock):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
+        try:
+            if not lock_alone(fd):
+                raise TemporaryError(
+                    f"another process keeps the set {self._set}",
+                    hint="end it, or give this one another name: --set NAME",
+                )
+            yield
+        finally:
+            os.close(fd)
+
+
+def _memory(data: dict[str, Any]) -> Memory:
+    states: dict[str, ReadState] = {}
+    for address, kept in data["states"].items():
+        with contextlib.suppress(GlmAriaError):  # it is asked for again, then
+            states[str(address)] = read_again(str(kept["revision"]), str(kept["top"]), dict(kept["texts"]))
+    locks = {str(words): parse_lock(text, "the lock").models[0] for words, text in data["locks"].items()}
+    return Memory(
+        int(data["generation"]),
+        str(data["wish"]),
+        states,
+        locks,
+        {str(digest): float(when) for digest, when in data["left"].items()},
+        tuple(map(str, data["pins"])),
+        tuple(map(str, data["brought"])),
+        str(data["published"]),
+        float(data["verified"]),
+        int(data["drift"]),
+        int(data["flips"]),
+    )

@@ -1,0 +1,1 @@
+"""Sources of a desired state: files, git, registries, and who has signed what they say."""

@@ -1,0 +1,1 @@
+"""The wish: addresses, documents, labels, and one wish of them all. No I/O."""
