@@ -41,7 +41,7 @@ NOTIFY = output(
     "--notify",
     setting="notify",
     metavar="WHERE",
-    help="Tell of the end: desktop, or the http(s):// address of a webhook (repeatable); none: nobody.",
+    help="Send a notice of the end: desktop, or the http(s):// address of a webhook (repeatable); none: nobody.",
 )
 ALLOW_OUTSIDE = rule(
     "--allow-outside", help="Let a list write to folders outside its own, and include lists from there."

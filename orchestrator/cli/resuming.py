@@ -56,7 +56,7 @@ class Resumed(Generic[_Options]):
 
 
 def asked_run(options: object, items: tuple[Item, ...], resumed: Resumed[Any] | None) -> AskedRun:
-    """What is noted of a run."""
+    """The note of a run, as its options and items say."""
     from orchestrator.runs.note import AskedRun, NotedOption
 
     said = {flag: values for flag, values in texts_of(options).items() if flag not in _NOT_NOTED}
@@ -82,7 +82,7 @@ def resumed_run(options: _Options, refs: Sequence[str], run: KnownRun) -> Resume
         words = " ".join(f"{flag} …" for flag in missing)
         raise UsageError(
             f"run {run.number} had {' and '.join(missing)}, which may hold a secret and is not kept",
-            hint=f"say it again: glm-aria pull --resume {run.number} {words}",
+            hint=f"add it to the command: {words}",
         )
     texts = {option.flag: option.values for option in run.note.options}
     for path in texts.get("--config", ()):

@@ -113,7 +113,7 @@ def settings_in(options: object) -> dict[str, object]:
 
 
 def texts_of(options: object) -> dict[str, tuple[str, ...]]:
-    """What options say, by the flag, as texts: none for a switch. What was not given is left out, and so are arguments
+    """The texts that options say, by the flag: none for a switch. What was not given is left out, and so are arguments
     and what is said by default."""
     found: dict[str, tuple[str, ...]] = {}
     for name, base, parameter in _fields(type(options)):

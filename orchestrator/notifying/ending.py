@@ -1,4 +1,4 @@
-"""The end of a pull as others are told of it: the JSON body of a webhook, and a text for people."""
+"""The end of a pull as others hear about it: the JSON body of a webhook, and a text for people."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Ending:
         errors = tuple(map(ErrorEntry.of, outcome.errors))
         done = sum(model.done for model in models)
         lines = [
-            f"glm-aria {command} on {host}: {outcome.status}, {done} of {counted(len(models), 'model')} done, "
+            f"{host}: glm-aria {command}: {outcome.status}, {done} of {counted(len(models), 'model')} done, "
             f"{format_size(fetched)} fetched in {format_duration(seconds)}"
         ]
         lines += [f"error: {message}" for message in list(dict.fromkeys(one.message for one in errors))[:_MOST_ERRORS]]

@@ -71,7 +71,7 @@ class ModelRun:
         return lambda digest: blobs.layout.blob(self.resolved.ref.repo, digest).is_file()
 
     def take(self, plan: ModelPlan) -> None:
-        """Go by this plan from here on."""
+        """Follow this plan from here on."""
         self.plan = plan
         blobs = {item.file.digest: item.file.size for item in plan.files}
         self.missing = {item.file.digest for item in plan.files if item.action is Action.FETCH}

@@ -12,7 +12,7 @@ from orchestrator.lists.request import Item
 
 
 class ModelStep(StrEnum):
-    """How far a model came. `failed` ones are among what is left."""
+    """The progress of a model. `failed` ones are among what is left."""
 
     LEFT = "left"
     DONE = "done"
@@ -88,7 +88,7 @@ class NotedModel:
 
 @dataclass(frozen=True, slots=True)
 class AskedRun:
-    """What a run was asked for. `withheld` are the flags whose values may be secrets, and are not noted.
+    """The request of a run. `withheld` are the flags whose values may be secrets, and are not noted.
 
     `number` is that of the run that goes on; its models that are done are not among `items` then.
     """

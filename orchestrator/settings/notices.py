@@ -1,4 +1,4 @@
-"""The reader of who is told of the end of a pull."""
+"""The reader of the targets of notices."""
 
 from __future__ import annotations
 

@@ -149,9 +149,9 @@ class Settings:
         "Timeout in seconds for the next bytes from a root.", values.seconds,
         "", ("GLM_ARIA_DOWNLOAD_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "transfer.download_timeout")] = 10.0
     notify: Annotated[tuple[str, ...], Key(
-        "Who is told of the end of a pull: `desktop`, and addresses of webhooks, such as `https://…` or `slack:https://…`.",
+        "Targets of notices of the end of a pull: `desktop`, and addresses of webhooks, such as `https://…` or `slack:https://…`.",
         notices.targets,
-        "--notify", ("GLM_ARIA_NOTIFY",), "notify.to", personal="who is told of your pulls", is_secret=True)] = ()
+        "--notify", ("GLM_ARIA_NOTIFY",), "notify.to", personal="who hears about your pulls", is_secret=True)] = ()
     shared_redis: Annotated[Secret | None, Key(
         "The Redis that coordinates the nodes of a shared cache.", values.redis,
         "", ("GLM_ARIA_SHARED_REDIS",), "shared.redis", personal=_SECRET, is_secret=True)] = None

@@ -1,4 +1,4 @@
-"""Who is told of the end of a pull, by the settings."""
+"""Notices of the end of a pull, as the settings say."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _post(settings: Settings, ending: Ending, target: Webhook) -> str | None:
 
 @dataclass(slots=True)
 class RoundTeller:
-    """Tells of the rounds of a watch in which something came, or failed in another way than before."""
+    """A sender of notices about the rounds of a watch in which something came, or failed in another way than before."""
 
     settings: Settings
     emit: Emit

@@ -1,4 +1,4 @@
-"""Where a notice goes: to the desktop, or to a webhook, in the form that its site takes.
+"""Targets of a notice: the desktop, or a webhook, in the form that its site takes.
 
 desktop
 https://example.com/any/path                      a JSON document
