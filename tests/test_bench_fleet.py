@@ -19,11 +19,10 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 def test_a_quick_run_writes_its_table(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)
-    ways = "aria2c -x16,hf by nginx relay"
-    text = written("scripts.fleetlib", (BEGIN, END), tmp_path, "four", "--quick", "--rounds", "1", "--only", ways)
-    rows = dict(re.findall(r"^\| (aria2c -x16|hf by nginx relay) \| [^|]+ \| [^|]+ \| ([\d.]+) ", text, re.MULTILINE))
-    assert float(rows["aria2c -x16"]) >= 4
-    assert float(rows["hf by nginx relay"]) < 1.1
+    way = "hf by nginx relay"
+    text = written("scripts.fleetlib", (BEGIN, END), tmp_path, "four", "--quick", "--rounds", "1", "--only", way)
+    (egress,) = re.findall(rf"^\| {way} \| [^|]+ \| [^|]+ \| ([\d.]+) ", text, re.MULTILINE)
+    assert 1 <= float(egress) < 1.1
 
 
 def test_ratios_are_those_to_the_ideal_or_to_one_node_alone() -> None:

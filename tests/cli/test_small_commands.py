@@ -98,7 +98,7 @@ def test_completion_prints_the_script_of_a_shell(shell: str, capsys: pytest.Capt
 
 def test_a_shell_gets_completions() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli.main"],
+        [sys.executable, "-m", "orchestrator"],
         env=os.environ
         | {"_GLM_ARIA_COMPLETE": "bash_complete", "COMP_WORDS": "glm-aria pull --max", "COMP_CWORD": "2"},
         cwd=REPO,
