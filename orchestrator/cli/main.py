@@ -33,7 +33,7 @@ COMMANDS = {
     "pull": Lazy("pull", "Fetch models, verify every file, and place them in the Hugging Face cache."),
     "plan": Lazy("pull", "Show what pull would do, without doing it."),
     "search": Lazy("sites.search", "Search the Hub and ModelScope for models by name, with the size of each."),
-    "watch": Lazy("watch", "Keep the cache equal to a list of models."),
+    "watch": Lazy("watch", "Keep the cache equal to a list of models, or a set as its source desires it."),
     "run": Lazy("run", "Run a command whose downloads from the Hub are fast and proven."),
     "serve": Lazy("serve", "Serve the cache to clients of Hugging Face and ModelScope, and fetch what it lacks."),
     "node": Lazy("fleet.node", "Fetch what the schedulers of a fleet have for this machine, and share it."),
