@@ -1,4 +1,4 @@
-"""What sockets can do on some systems: datagrams to a service manager, the kernel's table, files that it sends."""
+"""Sockets as some systems have them: datagrams to a service manager, the kernel's table, files that it sends."""
 
 from __future__ import annotations
 
