@@ -134,9 +134,10 @@ class Book:
                 return {}
             for entry in data["files"]:
                 check_path(entry["place"])
-                if not isinstance(entry["mtime_ns"], int):
-                    return {}
                 Mode(entry["mode"])
+                numbers = (entry["size"], entry["mtime_ns"])
+                if not all(isinstance(number, int) for number in numbers) or not isinstance(entry["digest"], str):
+                    return {}
             return dict(data)
         except UNREADABLE:
             return {}

@@ -71,6 +71,19 @@ def test_a_second_time_nothing_is_made(cache: Cache, tmp_path: Path) -> None:
     assert not any(file.is_new for file in make(cache, tmp_path / "m").files)
 
 
+@pytest.mark.parametrize("key", ["place", "size", "digest", "mode", "mtime_ns"])
+def test_a_book_that_lacks_something_counts_as_absent(cache: Cache, tmp_path: Path, key: str) -> None:
+    plain.put(cache)
+    make(cache, tmp_path / "m", layout="project")
+    book = tmp_path / "m" / "metadata.json"
+    whole = json.loads(book.read_text())
+    for entry in whole["files"]:
+        del entry[key]
+    book.write_text(json.dumps(whole))
+    assert not any(file.is_new for file in make(cache, tmp_path / "m", layout="project").files)
+    assert all(key in entry for entry in json.loads(book.read_text())["files"])
+
+
 def test_an_update_removes_only_what_it_made(cache: Cache, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     plain.put(cache)
