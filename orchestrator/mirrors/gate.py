@@ -24,6 +24,8 @@ from orchestrator.system.threads import start
 _MOST_TICKETS = 100_000
 _PASSED = ("Content-Length", "Content-Range", "Accept-Ranges", "Retry-After", "ETag")
 _QUEUE = 256
+_POLL = 0.05
+"""Seconds after which it looks whether it is closed: a pull waits for that at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class LoopbackGate:
         with self._lock:
             if self._server is None:
                 self._server = _Server(self)
-                start(threading.Thread(target=self._server.serve_forever, name="gate", daemon=True))
+                start(threading.Thread(target=self._server.serve_forever, args=(_POLL,), name="gate", daemon=True))
             self._goods[ticket] = _Goods(url, home, net, renew)
             while len(self._goods) > _MOST_TICKETS:
                 self._goods.popitem(last=False)

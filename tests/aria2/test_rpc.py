@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from orchestrator.aria2.running import RunningDaemon
 from orchestrator.errors import DaemonError, UsageError
 from tests.aria2.conftest import holds_nothing, paused
 from tests.servers.ports import free_port
+from tests.servers.threads import serving
 
 MakeRpc = Callable[..., Rpc]
 
@@ -65,13 +65,8 @@ def not_aria2(request: pytest.FixtureRequest) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/jsonrpc"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/jsonrpc"
 
 
 def test_something_that_is_not_aria2(not_aria2: str, make_rpc: MakeRpc, tmp_path: Path) -> None:

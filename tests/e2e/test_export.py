@@ -18,6 +18,7 @@ from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub, wanted
 from tests.machine.machine import Machine, content
 from tests.servers.ports import free_port
+from tests.servers.threads import serving
 
 FILES = {"config.json": b'{"a": 1}\n', "model.safetensors": generate(3 << 20, 9), "sub dir/notes.txt": b"some\n" * 50}
 QUIET = (
@@ -40,7 +41,7 @@ class Tracker:
     @classmethod
     @contextmanager
     def open(cls) -> Iterator[Tracker]:
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)) as server:
             tracker = cls(f"http://127.0.0.1:{server.server_port}/announce")
 
             class Answer(http.server.BaseHTTPRequestHandler):
@@ -54,11 +55,7 @@ class Tracker:
                 def log_message(self, *_: object) -> None: ...
 
             server.RequestHandlerClass = Answer
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
             yield tracker
-            server.shutdown()
-            thread.join()
 
     def announce(self, query: str) -> bytes:
         said = parse_qs(query, encoding="latin-1")

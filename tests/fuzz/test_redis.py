@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socketserver
-import threading
 from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzz.ground import Ground
+from tests.servers.threads import serving
 
 HELLO = b"%3\r\n+server\r\n+redis\r\n+version\r\n+8.0.0\r\n+proto\r\n:3\r\n"
 PIECES = (
@@ -93,12 +93,8 @@ def _command(stream: BufferedIOBase) -> list[bytes]:
 
 @pytest.fixture
 def answers() -> Iterator[Answers]:
-    with Answers(("127.0.0.1", 0), _Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with serving(Answers(("127.0.0.1", 0), _Answer)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_redis_answers(ground: Ground, answers: Answers) -> None:

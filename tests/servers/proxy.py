@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+from tests.servers.threads import serving
+
 _CHUNK = 64 * 1024
 
 
@@ -161,12 +163,5 @@ class _Forward(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def forward_proxy(manners: Manners | None = None) -> Iterator[ForwardProxy]:
     """A proxy that serves until the block ends."""
-    server = ForwardProxy(manners or Manners())
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(ForwardProxy(manners or Manners())) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socketserver
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from orchestrator.shared.leases import Leases
 from orchestrator.shared.nodes import uses
 from orchestrator.shared.redis import SharedRedis
 from tests.servers.redis import RedisServer
+from tests.servers.threads import serving
 
 ONE = Digest(Algorithm.SHA256, "1" * 64)
 SCOPE = "scope"
@@ -89,7 +89,6 @@ class Liar(socketserver.ThreadingTCPServer):
     def __init__(self, reply: bytes) -> None:
         self.reply = reply
         super().__init__(("127.0.0.1", 0), _Talk)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class _Talk(socketserver.StreamRequestHandler):
@@ -116,7 +115,7 @@ class _Talk(socketserver.StreamRequestHandler):
 )  # fmt: skip
 def test_one_that_answers_anything(reply: bytes, tmp_path: Path) -> None:
     said: list[Event] = []
-    with Liar(reply) as liar:
+    with serving(Liar(reply)) as liar:
         line = SharedRedis(
             f"redis://:secret-canary@127.0.0.1:{liar.server_address[1]}/0?protocol=2", said.append, SCOPE
         )
@@ -130,4 +129,3 @@ def test_one_that_answers_anything(reply: bytes, tmp_path: Path) -> None:
             said.append(Notice("error", error.message))
         assert "secret-canary" not in str(said)
         line.close()
-        liar.shutdown()

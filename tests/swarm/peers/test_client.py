@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from orchestrator.swarm.peers.client import PeerClient, peer_net
 from tests.hub.content import MIB, generate
 from tests.serve.peer.nodes import KEYS, Node, answering
 from tests.serve.peer.shelf import Shelf
+from tests.servers.threads import serving
 
 
 @contextmanager
@@ -46,15 +46,8 @@ def relay(node: Node, host: str | None) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Relay)) as server:
         yield f"http://127.0.0.1:{server.server_port}", known
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
