@@ -160,22 +160,3 @@ def test_a_note_that_others_could_write_is_passed_over(machine: Machine, hub: Lo
     path.chmod(0o666)
     assert runs(machine) == []
     machine.run("pull", "--resume-last").ended(66)
-
-
-@pytest.mark.parametrize("words", [("org/x",), ("--include", "*.json"), ("--local-dir", "d"), ("--revision", "v1")])
-def test_a_resumed_run_has_its_own_models(
-    machine: Machine, hub: LoopbackHub, models: Path, words: tuple[str, ...]
-) -> None:
-    note = {
-        "since": 1.0, "host": "", "pid": 0, "started": "", "options": [], "withheld": [], "size": 9, "left": 9,
-        "rate": 0.0, "at": 1.0, "version": 1,
-        "items": [{"ref": "org/m@main", "include": [], "exclude": [], "local_dir": None, "priority": 0, "files": [],
-                   "quantization": "", "variant": ""}],
-        "models": [{"ref": "org/m@main", "step": "left", "size": 9, "left": 9, "error": None}],
-    }  # fmt: skip
-    folder = machine.hf_home / "glm-aria" / "runs"
-    for made in (folder.parent, folder):
-        made.mkdir(mode=0o700, parents=True)
-    (folder / "3.json").touch(0o600)
-    (folder / "3.json").write_text(json.dumps(note))
-    assert machine.run("pull", "--resume", "3", "--json", *words).ended(2).error["code"] == "usage"
