@@ -144,5 +144,5 @@ def _absolute(flag: str, values: tuple[str, ...]) -> tuple[str, ...]:
 def _says_otherwise(what: str) -> UsageError:
     return UsageError(
         f"a run that is resumed has its own models and files, and {what} says otherwise",
-        hint="glm-aria status shows what it has; leave that away, or pull it by its name",
+        hint="glm-aria status shows what it has; leave that out, or pull without --resume",
     )

@@ -81,7 +81,8 @@ def make_project(
         book.refuse_of_others(strange)
         refuse_strange(root, strange, "folder")
     if dry_run:
-        return tuple(Linked(piece, _mode(known[piece.place]), _mode(known[piece.place]) is None) for piece in pieces)
+        modes = {place: _mode(state) for place, state in known.items()}
+        return tuple(Linked(piece, modes[piece.place], modes[piece.place] is None) for piece in pieces)
     with open_root(root) as opened:
         own, made = make_folder(opened, OWN)
         with own:

@@ -12,6 +12,8 @@ from orchestrator.errors import UsageError
 from orchestrator.layouts.interface import Layout, Surroundings, ToolFolder
 from orchestrator.layouts.known import TOOLS, layouts
 
+_NAME_IT = "name DIR, or --layout NAME for a program's own folder"
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenFolder:
@@ -31,6 +33,8 @@ def folder_of(layout: Layout, named: Path | None, around: Surroundings) -> ToolF
     if named is not None:
         return ToolFolder(named, "")
     found = layout.find(around)
+    if found is None and not layout.shares:
+        raise UsageError("no folder for the model is named", hint=_NAME_IT)
     if found is None:
         raise UsageError(
             f"nothing says where {layout.title} keeps its models",
@@ -48,9 +52,7 @@ def folder_to_read(layout: str | None, named: Path | None, around: Surroundings)
         known = layouts()[layout]
         return ChosenFolder(folder_of(known, named, around), known)
     if named is None:
-        raise UsageError(
-            "no folder to import from is named", hint="name DIR, or --layout NAME for a program's own folder"
-        )
+        raise UsageError("no folder to import from is named", hint=_NAME_IT)
     for known in TOOLS:
         found = known.find(around)
         with contextlib.suppress(OSError):

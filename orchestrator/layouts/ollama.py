@@ -146,7 +146,7 @@ def manifest_of(config: Layer, layers: Sequence[Layer]) -> bytes:
 def shown_count(number: int) -> str:
     """A number of parameters as Ollama writes it (format/format.go): `3.2B`, `134.52M`."""
     if number >= 10**9:
-        return f"{number / 10**9:.1f}".removesuffix(".0") + "B" if number % 10**9 == 0 else f"{number / 10**9:.1f}B"
+        return f"{number // 10**9}B" if number % 10**9 == 0 else f"{number / 10**9:.1f}B"
     if number >= 10**6:
         return f"{number // 10**6}M" if number % 10**6 == 0 else f"{number / 10**6:.2f}M"
     return f"{number / 10**3:.0f}K" if number >= 10**3 else str(number)

@@ -26,7 +26,7 @@ def folders_in(folder: Path) -> tuple[Path, ...]:
 
 
 def has_file(folder: Path) -> bool:
-    """True when a regular file lies somewhere below."""
+    """True when something that is no folder lies somewhere below."""
     return any(names for _, _, names in os.walk(folder))
 
 

@@ -160,6 +160,7 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
         (["pull", "org/name", "--root", ""], "must not be empty"),
         (["pull", "-f", "nowhere.txt"], "nowhere.txt"),
         (["pull", "a/b", "c/d", "--local-dir", "x"], "would share the folder"),
+        (["pull", "--resume", "3", "--resume-last"], "exclude each other"),
         (["plan", "org/name", "--dry-run"], "--dry-run"),
     ],
 )

@@ -24,7 +24,9 @@ def test_a_folder_is_named_or_found(tmp_path: Path) -> None:
     around, studio = Surroundings(tmp_path, {}), layouts()["lm-studio"]
     assert folder_of(studio, None, around).folder == tmp_path / ".lmstudio" / "models"
     assert folder_of(studio, tmp_path, around) == ToolFolder(tmp_path, "")
-    with pytest.raises(UsageError, match="where"):
+    with pytest.raises(UsageError, match="nothing says where"):
+        folder_of(layouts()["text-generation-webui"], None, around)
+    with pytest.raises(UsageError, match="no folder for the model"):
         folder_of(layouts()["flat"], None, around)
 
 

@@ -71,7 +71,7 @@ class PullOptions:
     resume: Annotated[
         int | None,
         what(
-            "--resume", type=click.IntRange(1), metavar="ID", help="Go on with this one, as glm-aria status calls it."
+            "--resume", type=click.IntRange(1), metavar="ID", help="Go on with the pull of this ID in glm-aria status."
         ),
     ]
     peers: PeerOptions
@@ -186,6 +186,8 @@ def plan(options: PlanOptions) -> int:
 
 
 def _resumed(options: PullOptions) -> Resumed[PullOptions] | None:
+    if options.resume_last and options.resume is not None:
+        raise UsageError("--resume-last and --resume exclude each other")
     if not options.resume_last and options.resume is None:
         return None
     settings = shared.settings(options)

@@ -92,9 +92,9 @@ def test_a_site_that_is_down_is_a_warning_and_both_are_an_error(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((" ",), "give a word"),
-        (("a\nb\x1b",), "give a word"),
-        (("x" * 201,), "give a word"),
+        ((" ",), "NAME takes words"),
+        (("a\nb\x1b",), "NAME takes words"),
+        (("x" * 201,), "NAME takes words"),
         (("x", "--gguf", "--type", "dataset"), "about models"),
         (("x", "--limit", "51"), "--limit"),
         ((), "Missing argument"),

@@ -82,7 +82,10 @@ def search(options: SearchOptions) -> int:
 
     words = " ".join(" ".join(options.words).split())
     if not words or not words.isprintable() or len(words) > _MOST_WORDS:
-        raise UsageError("give a word of the name", hint="for example: glm-aria search autoglm")
+        raise UsageError(
+            f"NAME takes words of a name, of {_MOST_WORDS} printable characters at most",
+            hint="for example: glm-aria search autoglm",
+        )
     if options.gguf and options.kind != "model":
         raise UsageError(f"--gguf is about models, not about a {options.kind}", hint="leave out --type")
     settings = shared.settings(options)
