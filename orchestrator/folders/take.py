@@ -8,6 +8,7 @@ would be, and placed. The folder itself is left as it is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from orchestrator.errors import (
     Interrupted,
     NotFoundError,
     TemporaryError,
+    UsageError,
 )
 from orchestrator.events import Emit, Phase, Queued
 from orchestrator.folders.listings import listings_for
@@ -40,7 +42,11 @@ from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import verify
 from orchestrator.resolve.resolve import remember
+from orchestrator.system.failures import translate
 from orchestrator.system.signals import Stop
+
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""A link to nothing or to itself, or a file that went meanwhile."""
 
 
 class ImportState(StrEnum):
@@ -117,23 +123,29 @@ class _Wanted:
 def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit: Emit) -> ImportReport:
     """Import. What is wrong with a file is in the report, not raised.
 
-    Raises NotFoundError when the folder is no folder or no listing is known, what resolving raises, NoSpaceError and
-    the like of the cache's disk.
+    Raises NotFoundError when the folder is no folder or no listing is known, UsageError when it is of the cache itself,
+    what resolving raises, NoSpaceError and the like of the cache's disk.
     """
-    folder = request.folder.folder
+    folder, own = request.folder.folder, Path(os.path.realpath(cache.layout.cache_dir))
     if not folder.is_dir():
         raise NotFoundError(f"{os.fspath(folder)!r} is not a folder", hint="name the folder that has the files")
+    if Path(os.path.realpath(folder)).is_relative_to(own):
+        raise UsageError(
+            f"{os.fspath(folder)!r} is the cache itself, or in it: there is nothing to import",
+            hint="to read its files again: glm-aria verify",
+        )
     claims = request.layout.claims(folder) if request.layout else ()
     listings = listings_for(request.pull, claims, sites, cache.records, emit)
     models, asked = listings.models, {id(model) for model in listings.asked}
     done: list[Imported] = []
+    walk = _Walk(folder, own)
     with cache.blobs.use() as use:
         use.hold({model.ref.repo.folder for model in models})
         wanted = _index(models, cache.blobs)
         # Of what programs leave in any folder only that is told which some model has on purpose.
         paths = [
             item
-            for item in _files(folder)
+            for item in walk.files()
             if item[1].st_size in wanted.sizes or not is_junk(item[0].relative_to(folder).as_posix())
         ]
         todo = [(path, found) for path, found in paths if found.st_size in wanted.sizes]
@@ -152,7 +164,7 @@ def take(request: ImportRequest, sites: Sites, cache: Cache, *, stop: Stop, emit
         left = tuple(_left(model, cache.blobs) for model in shown)
     name = request.layout.name if request.layout else None
     stopped = stop.signal_number if stop.is_set() else None
-    return ImportReport(tuple(done), left, request.dry_run, request.folder, name, stopped)
+    return ImportReport((*done, *walk.closed), left, request.dry_run, request.folder, name, stopped)
 
 
 def _index(models: list[ResolvedModel], blobs: HfCache) -> _Wanted:
@@ -167,21 +179,36 @@ def _index(models: list[ResolvedModel], blobs: HfCache) -> _Wanted:
     return wanted
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every regular file below but ours, each content once; links to files are followed, to folders are not."""
-    seen: set[tuple[int, int]] = set()
-    for at, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != OWN)
-        for name in sorted(names):
-            path = Path(at, name)
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            key = (found.st_dev, found.st_ino)
-            if stat.S_ISREG(found.st_mode) and key not in seen:
-                seen.add(key)
-                yield path, found
+@dataclass(slots=True)
+class _Walk:
+    """Finds the files below `folder`, but for ours and those of the cache itself; `closed` is what may not be read."""
+
+    folder: Path
+    own: Path
+    closed: list[Imported] = field(default_factory=list)
+
+    def files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every regular file, each content once; links to files are followed, to folders are not."""
+        seen: set[tuple[int, int]] = set()
+        for at, folders, names in os.walk(self.folder, onerror=self._refused):
+            real = Path(os.path.realpath(at))
+            folders[:] = sorted(name for name in folders if name != OWN and real / name != self.own)
+            for name in sorted(names):
+                path = Path(at, name)
+                try:
+                    found = path.stat()
+                except OSError as error:
+                    self._refused(error)
+                    continue
+                key = (found.st_dev, found.st_ino)
+                if stat.S_ISREG(found.st_mode) and key not in seen:
+                    seen.add(key)
+                    yield path, found
+
+    def _refused(self, error: OSError) -> None:
+        path = Path(os.fsdecode(error.filename or self.folder))
+        if error.errno not in _NOTHING_THERE:
+            self.closed.append(_failed(path, 0, translate(error, "read", path)))
 
 
 @dataclass(slots=True)
@@ -202,6 +229,9 @@ class _Taker:
             return Imported(path, size, ImportState.UNMATCHED, reason="no listing has a file of this size")
         try:
             digests = self._digests(path, found)
+        except (CannotCreateError, DiskIOError) as error:
+            return _failed(path, size, error)
+        try:
             digest = next((digest for digest in digests if digest in self.wanted.files), None)
             if digest is None:
                 return Imported(
@@ -218,7 +248,7 @@ class _Taker:
             self.wanted.have.add(digest)
             return Imported(path, size, ImportState.IMPORTED, digest, refs, mode)
         except (DiskIOError, IntegrityError, TemporaryError) as error:
-            return Imported(path, size, ImportState.FAILED, reason=error.message, error=error)
+            return _failed(path, size, error)
 
     def _digests(self, path: Path, found: os.stat_result) -> tuple[Digest, ...]:
         real = Path(os.path.realpath(path))
@@ -261,6 +291,10 @@ class _Taker:
             finally:
                 staging.discard(digest)
         return mode
+
+
+def _failed(path: Path, size: int, error: GlmAriaError) -> Imported:
+    return Imported(path, size, ImportState.FAILED, reason=error.message, error=error)
 
 
 def _stage(source: Path, part: Path, *, hard: bool) -> Mode:

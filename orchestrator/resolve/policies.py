@@ -84,7 +84,8 @@ def _agreed(question: Question, error: GlmAriaError) -> Listing:
         refused = _refused(question, error, f"no two others confirm each other: {'; '.join(found.reasons)}")
         if isinstance(error, TemporaryError):
             # A root that is only busy is worth another try, before anybody is believed with less reason.
-            error.hint = f"run it again later; {refused.hint}"
+            if heard:
+                error.hint = refused.hint
             raise error
         raise refused from error
     for voice in voices:

@@ -13,7 +13,7 @@ from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Policy
 from orchestrator.disk.copies import Mode
-from orchestrator.errors import NotFoundError, SourcesDownError, TrustError
+from orchestrator.errors import CannotCreateError, NotFoundError, SourcesDownError, TrustError, UsageError
 from orchestrator.folders.link import LinkRequest, link
 from orchestrator.folders.take import ImportReport, ImportRequest, ImportState, take
 from orchestrator.layouts.interface import Layout, ToolFolder
@@ -25,6 +25,7 @@ from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.layouts.gguf import gguf
+from tests.modes import modes_hold
 from tests.plain import FILES, MIRROR, ONE, REPO, Heard, PlainCatalog
 
 OTHER_REPO = RepoId(RepoType.MODEL, "org/other")
@@ -137,6 +138,40 @@ def test_without_a_model_something_must_have_been_listed(cache: Cache, stick: Pa
 def test_the_folder_has_to_be_one(cache: Cache, stick: Path) -> None:
     with pytest.raises(NotFoundError, match="is not a folder"):
         bring(cache, stick / "c.txt")
+
+
+def test_what_may_not_be_read_fails_alone_and_is_told(cache: Cache, stick: Path) -> None:
+    (stick / "loop").symlink_to("loop")
+    (stick / "none").symlink_to("nothing")
+    closed = (stick / "deep", stick / "twin")
+    for path in closed:
+        path.chmod(0)
+    with modes_hold():
+        report = bring(cache, stick)
+        inside = bring(cache, stick / "deep")
+    for path in closed:
+        path.chmod(0o700)
+    assert states(report) == {
+        "deep": ImportState.FAILED,
+        "twin": ImportState.FAILED,
+        "c.txt": ImportState.IMPORTED,
+        "other.bin": ImportState.UNMATCHED,
+    }
+    assert {type(file.error) for file in report.files if file.error} == {CannotCreateError}
+    assert states(inside) == {"deep": ImportState.FAILED}
+
+
+def test_the_cache_itself_holds_nothing_to_import(cache: Cache, stick: Path) -> None:
+    bring(cache, stick)
+    own = cache.layout.cache_dir
+    for folder in (own, cache.layout.snapshot(REPO, ONE)):
+        with pytest.raises(UsageError, match="is the cache itself") as caught:
+            bring(cache, folder)
+        assert "verify" in (caught.value.hint or "")
+    (own.parent / "beside.bin").write_bytes(BIG)
+    paths = {file.path for file in bring(cache, own.parent).files}
+    assert own.parent / "beside.bin" in paths
+    assert not any(path.is_relative_to(own) for path in paths)
 
 
 def test_an_import_believes_whom_a_pull_believes(cache: Cache, stick: Path) -> None:

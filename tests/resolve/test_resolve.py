@@ -234,8 +234,17 @@ def test_one_mirror_is_not_enough(question: Ask) -> None:
 
 def test_a_busy_root_is_worth_another_run_before_anybody_else_is_believed(question: Ask) -> None:
     with pytest.raises(TemporaryError) as caught:
-        resolve(question(PlainCatalog(error=BUSY), PlainCatalog(MIRROR)))
-    assert (caught.value.hint or "").startswith("run it again later;")
+        resolve(question(PlainCatalog(error=TemporaryError("root is busy")), PlainCatalog(MIRROR)))
+    hint = caught.value.hint or ""
+    assert hint.count("run it again later") == 1
+    assert "--trust any" in hint
+
+
+def test_where_nobody_answers_no_mirror_is_suggested(question: Ask) -> None:
+    off = TemporaryError("no such name", hint="check the network")
+    with pytest.raises(TemporaryError) as caught:
+        resolve(question(PlainCatalog(error=off), PlainCatalog(MIRROR, error=BUSY), PlainCatalog(OTHER, error=BUSY)))
+    assert caught.value.hint == "check the network"
 
 
 def test_a_mirror_that_lists_otherwise_than_two_others_is_named(question: Ask, heard: Heard) -> None:

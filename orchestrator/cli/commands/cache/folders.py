@@ -15,7 +15,7 @@ from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
 from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
-from orchestrator.core.text import printable
+from orchestrator.core.text import counted, printable
 from orchestrator.disk import places
 from orchestrator.errors import UsageError
 from orchestrator.events import Notice
@@ -223,7 +223,9 @@ def _print_imported(item: ImportedFile) -> None:
 
 def _say_summary(found: ImportDocument) -> None:
     strange = sum(item.state == "unmatched" for item in found.files)
-    terminal.say(f"{len(found.files)} files checked, {strange} of no known model")
+    terminal.say(f"{counted(len(found.files), 'file')} checked, {strange} of no known model")
+    if strange and strange == len(found.files):
+        terminal.say("to say of which repo they are: --model org/name")
     for left in found.models:
-        lacks = f"lacks {left.files_missing} files, {format_size(left.bytes_missing)}"
+        lacks = f"lacks {counted(left.files_missing, 'file')}, {format_size(left.bytes_missing)}"
         terminal.say(printable(f"{left.ref} {lacks if left.files_missing else 'is complete'}"))
