@@ -82,9 +82,15 @@ def raising(*more: str) -> Iterator[None]:
 
 
 def twin(error: GlmAriaError, *more: str) -> GlmAriaError:
-    """The error as an instance of its own class and of its twins; `more` are further names of huggingface_hub's."""
+    """The error as an instance of its own class and of its twins; `more` are further names of huggingface_hub's.
+
+    Its hint is a note, so that a traceback shows it.
+    """
     row = next((row for row in TWINS if isinstance(error, row.kind)), None)
-    if isinstance(error, _TwinError) or row is None:
+    if isinstance(error, _TwinError):
+        return error
+    if row is None:
+        _note_hint(error, error)
         return error
     theirs = _their_errors()
     known = [found for name in row.names if (found := getattr(theirs, name, None))][:1] or [row.plain]
@@ -110,8 +116,7 @@ class _TwinError(Exception):
         (OSError if isinstance(self, OSError) else Exception).__init__(self, ours.message)
         vars(self).update(vars(ours))
         self._made_of = (ours, more)
-        if ours.hint:
-            self.add_note(f"hint: {ours.hint}")
+        _note_hint(self, ours)
         if status and (theirs := _their_errors()):
             self.request_id, self.server_message = None, ours.message
             self.response = _response(theirs, status, ours.source or "")
@@ -119,6 +124,12 @@ class _TwinError(Exception):
     def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
         ours, more = self._made_of
         return twin, (ours, *more)
+
+
+def _note_hint(error: Exception, ours: GlmAriaError) -> None:
+    note = f"hint: {ours.hint}"
+    if ours.hint and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 @functools.cache

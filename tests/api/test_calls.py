@@ -31,6 +31,7 @@ from orchestrator.errors import (
     PartialError,
     RepoAbsentError,
     UsageError,
+    error_classes,
 )
 from orchestrator.events import Event, FileProgress, Phase
 from orchestrator.pulling.report import FileState
@@ -224,6 +225,15 @@ def test_a_keyboard_interrupt_leaves_it_to_be_gone_on_with(tmp_path: Path) -> No
 
 
 # -- errors
+
+
+@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
+def test_the_hint_of_every_error_is_in_its_traceback(kind: type[GlmAriaError]) -> None:
+    error = Interrupted(2) if kind is Interrupted else kind("it broke", hint="mend it")
+    for _ in range(2):
+        with pytest.raises(kind) as caught, raising.raising():
+            raise error
+        assert caught.value.__notes__ == [f"hint: {error.hint}"]
 
 
 @pytest.mark.parametrize("row", TWINS, ids=lambda row: row.kind.__name__)

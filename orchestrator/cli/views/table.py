@@ -10,16 +10,21 @@ from orchestrator.core.sizes import format_duration
 from orchestrator.core.text import printable, redacted
 
 NOTHING = "-"
+_LEAST = 8
+"""A column is folded to so many places, or to its head where that is longer."""
+_BETWEEN = 2
+"""Places between two columns, and at the end of a line."""
 
 Cells = Sequence[str]
 
 
 def show(head: Cells, rows: Sequence[Cells], notes: Sequence[str] = (), *, indent: str = "", whole: str = "") -> None:
-    """Print a table, then sentences below it, to stdout. The column `whole` is never folded on a terminal."""
+    """Print a table, then sentences below it, to stdout. The column `whole` is never folded on a terminal.
+
+    Where that leaves the others too little, the terminal folds lines as they are.
+    """
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
-    if sys.stdout.isatty():
-        _show_rich(cells, whole)
-    else:
+    if not (sys.stdout.isatty() and _show_rich(cells, whole)):
         widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
         for row in cells:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -28,18 +33,45 @@ def show(head: Cells, rows: Sequence[Cells], notes: Sequence[str] = (), *, inden
         terminal.result(redacted(note))
 
 
-def _show_rich(cells: Sequence[Cells], whole: str) -> None:
+def _show_rich(cells: Sequence[Cells], whole: str) -> bool:
+    """Draw the table; False where the terminal is too narrow for it."""
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    columns = list(zip(*cells, strict=True))
+    full = [max(map(cell_len, column)) for column in columns]
+    least = [
+        width if column[0] == whole else min(width, max(_LEAST, cell_len(column[0])))
+        for column, width in zip(columns, full, strict=True)
+    ]
+    widths = shared_out(console.width - _BETWEEN * len(full), full, least)
+    if widths is None:
+        return False
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in cells[0]:
-        table.add_column(column, no_wrap=column == whole, overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column[0], width=width, overflow="fold")
     for row in cells[1:]:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    console.print(table)
+    return True
+
+
+def shared_out(room: int, full: Sequence[int], least: Sequence[int]) -> list[int] | None:
+    """The widths of columns that need `full`, and can do with `least`; None where there is no room for that."""
+    spare = room - sum(least)
+    if spare < 0:
+        return None
+    widths = list(least)
+    # Those that need little more get it; the rest is shared equally.
+    order = sorted(range(len(full)), key=lambda at: full[at] - least[at])
+    for number, at in enumerate(order):
+        more = min(full[at] - least[at], spare // (len(order) - number))
+        widths[at], spare = widths[at] + more, spare - more
+    return widths
 
 
 def milliseconds(seconds: float | None, more: str = "") -> str:
