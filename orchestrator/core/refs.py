@@ -89,9 +89,16 @@ class Ref:
 
     def __post_init__(self) -> None:
         if not _is_revision(self.revision, self.catalog):
-            raise UsageError(f"{self.revision!r} is not a revision", hint=self.catalog.revisions)
+            raise UsageError(f"{self.revision!r} is not a revision", hint=self._grammar())
         if self.catalog.names_site is not (self.site is not None):
             raise UsageError(f"{self.repo.name}: a ref of {self.catalog.title} names its site")
+
+    def _grammar(self) -> str:
+        revision, colon, label = self.revision.rpartition(":")
+        if not colon or self.catalog.revision is not None or not _is_git_name(revision) or not label:
+            return self.catalog.revisions
+        meant = shlex.quote(f"{self.repo.url_path}:{label}@{revision}")
+        return f"{self.catalog.revisions}; a quantisation stands before it: {meant}"
 
     @property
     def is_commit(self) -> bool:

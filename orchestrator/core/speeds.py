@@ -81,7 +81,7 @@ def parse_limit(text: str) -> int | None:
 
 def parse_speed(text: str) -> Speed:
     """A limit, or limits by the time of the day. Raises ValueError with a message for people."""
-    if "=" not in text:
+    if "=" not in text and not _SPAN.fullmatch(text.strip()):
         return parse_limit(text)
     spans: list[SpeedSpan] = []
     otherwise: list[int | None] = []

@@ -19,4 +19,4 @@ def limit(raw: object, base: Path) -> int | None:
 
 def speed(raw: object, base: Path) -> Speed:
     """Bytes per second: one limit, or limits by the time of the day."""
-    return parse_speed(raw) if isinstance(raw, str) and "=" in raw else limit(raw, base)
+    return parse_speed(raw) if isinstance(raw, str) and ("=" in raw or ":" in raw) else limit(raw, base)

@@ -227,7 +227,7 @@ def test_a_keyboard_interrupt_leaves_it_to_be_gone_on_with(tmp_path: Path) -> No
 # -- errors
 
 
-@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", list(error_classes()), ids=lambda kind: kind.__name__)
 def test_the_hint_of_every_error_is_in_its_traceback(kind: type[GlmAriaError]) -> None:
     error = Interrupted(2) if kind is Interrupted else kind("it broke", hint="mend it")
     for _ in range(2):

@@ -42,6 +42,11 @@ def test_an_exit_code_means_all_its_errors(capsys: pytest.CaptureFixture[str]) -
     assert data["pages"][-1]["exit_codes"] == [130, 143]
 
 
+def test_a_code_may_be_in_capitals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "No-Space"]) == 0
+    assert capsys.readouterr().out.startswith("# no-space\n")
+
+
 def test_a_word_that_is_no_code_is_answered_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "nospace"]) == 2
     assert "'no-space'" in capsys.readouterr().err

@@ -365,6 +365,8 @@ def test_a_target_may_have_a_revision_of_any_catalog() -> None:
         ("team/model:1.2.3", "team/model@1.2.3"),
         ("gpt2:main", "gpt2@main"),
         ("datasets/org/name:v1", "org/name@v1"),
+        ("org/name@v1.0:Q4_K_M", "org/name:Q4_K_M@v1.0"),
+        ("org/name@it's:Q8_0", "'org/name:Q8_0@it'\"'\"'s'"),
     ],
 )
 def test_a_colon_before_a_revision_is_told_what_to_type(text: str, hint: str) -> None:

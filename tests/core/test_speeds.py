@@ -58,6 +58,7 @@ def test_the_highest_limit_of_the_day(text: str, top: int | None) -> None:
         ("08:00-18:00=fast", "not a size"),
         ("08:00-18:00=", "not a size"),
         ("08:00-18:00=1M,2M", "names no limit"),
+        ("08:00-18:00", "names no limit"),
         ("8-18=1M", "not a time of the day"),
         ("08:00-25:00=1M", "from 00:00 to 24:00"),
         ("24:00-08:00=1M", "from 00:00 to 24:00"),

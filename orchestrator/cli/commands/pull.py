@@ -118,7 +118,8 @@ def pull(options: PullOptions) -> int:
     A word after a REF is one of its files, unless it can only be another REF: org/other, hf://name, name@revision.
 
     Prints the folder of each model on stdout at the end; everything else goes to stderr. Commits and digests come from
-    the root, bytes from the root and the mirrors. To resume an interrupted pull, run it again.
+    the root, bytes from the root and the mirrors. To resume an interrupted pull, run it again, or
+    glm-aria pull --resume-last.
 
     \b
     --trust says who must confirm commits and digests

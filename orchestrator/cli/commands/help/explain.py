@@ -25,6 +25,7 @@ class _Code(click.types.StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse what means no error."""
+        value = value.strip().lower()
         if not manual.codes_of(value):
             import difflib
 
