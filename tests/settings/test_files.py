@@ -277,7 +277,7 @@ def test_the_users_own_file_still_counts_below_it(here: Path, tmp_path: Path) ->
 
 
 def test_every_command_that_reads_settings_takes_it() -> None:
-    without = {"lock diff", "completion", "daemon stop", "daemon status", "config path", "registry logout"}
+    without = {"lock diff", "completion", "explain", "daemon stop", "daemon status", "config path", "registry logout"}
     for name in COMMANDS:
         command = cli.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None

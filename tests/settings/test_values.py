@@ -79,6 +79,8 @@ NONSENSE = {
     "fleet_listen": ["8092", "host:8092", "0.0.0.0:99999", "10.0.0.1", "::1", "http://10.0.0.1:1"],
     "fleet_linger": ["-1", "86401", "a minute"],
     "registry_url": ["http://user:password@host", "https://host?x=1", "http://"],
+    "node_labels": ["zone", "=edge", "zone="],
+    "notify": ["nonsense", "ftp://a", "slack:", "https://", "none,"],
     "mlflow_url": ["http://user:password@host", "https://host?x=1"],
 }  # fmt: skip
 SHARED = {"no_proxy", "NO_PROXY"}
