@@ -21,11 +21,13 @@ _FOLDERS = tuple(
 )
 
 
-# For the program alone: a secret, a plan, a model, a diagnosis, a page of the server, a table that is read as it is.
+# For the program alone: a secret, a plan, a model, a diagnosis, a page of the server, a table read as it is, and
+# what several units have in common.
 _INTERNAL = frozenset(
     {"daemon.conf", "aria2.input", "metalink.xml", "report.html", "layouts.toml"}
     | {"dashboard.html", "dashboard.css", "dashboard.js", "dashboard.svg", "dashboard.toml", "registry.html"}
     | {"page.html", "login.html", "registry-page.html", "registry.js"}
+    | {"common.service", "place.service", "sandbox.service"}
 )
 # Printed by `glm-aria env`, which knows what they undo.
 SHELLS = {"sh": "env.sh", "fish": "env.fish", "powershell": "env.ps1"}

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator import supervisor
 from orchestrator.app.compose import known_state, runtime_of
 from orchestrator.app.entrance import Entrance, asking, refuse_itself
 from orchestrator.app.extras import server_libraries
@@ -21,7 +22,6 @@ from orchestrator.app.peers.this_node import Membership, this_node
 from orchestrator.cache.identity import cache_id
 from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.serve.access.tokens import fresh_token
-from orchestrator.serve.pages import supervisor
 from orchestrator.servers import announced
 from orchestrator.settings import Settings
 from orchestrator.system.children import refuse_missing, run_command
@@ -152,10 +152,10 @@ def _served(
         from orchestrator.serve.pages.access_log import AccessLog
         from orchestrator.serve.pages.pulse import beat
         from orchestrator.serve.peer.door import PeerDoor
-        from orchestrator.serve.server import ListenAddress, bound, most_connections, parse_listen, serving
+        from orchestrator.serve.server import ListenAddress, listening_at, most_connections, serving
 
     with contextlib.ExitStack() as stack:
-        listener, keeper = stack.enter_context(bound(parse_listen(entrance.listen)))
+        listener, keeper = stack.enter_context(listening_at(entrance.listen))
         certificate = entrance.certified(emit)
         host, port = listener.getsockname()[:2]
         address = ListenAddress(host, port, "https" if certificate else "http")

@@ -10,6 +10,7 @@ from orchestrator.core.addresses import Place, is_address_of_a_machine, parse_pl
 from orchestrator.core.network.resolvers import PORT, parse_server
 from orchestrator.core.sources import parse_source
 from orchestrator.errors import UsageError
+from orchestrator.supervisor import HANDED
 
 Read = Callable[[str], object]
 # A line of a configuration, and a pattern of nginx, can hold these as they are.
@@ -74,6 +75,7 @@ def systemd_word(text: str) -> str:
 
 name = _matching(r"[A-Za-z_][A-Za-z0-9_-]{0,31}", "a name of letters, digits, _ and -")
 unit_scope = _matching("user|system", "user or system")
+unit_log = _matching("none|lines|json", "none, lines or json")
 
 
 def place(text: str) -> str:
@@ -82,6 +84,16 @@ def place(text: str) -> str:
     if found.port is None:
         raise ValueError("is not host:port")
     return str(found)
+
+
+def place_or_socket(text: str) -> str:
+    """`host:port`, or the socket that a service manager opens."""
+    return text if text == HANDED else place(text)
+
+
+def place_list(text: str) -> str:
+    """`host:port,…`"""
+    return ",".join(place(one) for one in text.split(","))
 
 
 def port(text: str) -> int:

@@ -61,6 +61,15 @@ def _relay_hosts(found: dict[str, object], *, cdns_given: bool) -> None:
         found["cdn_hosts"] = list(dict.fromkeys([*hosts, upstream.hostname or ""]))
 
 
+_UNIT = {
+    "scope": Value(readers.unit_scope, defaults.always("user")),
+    "user": Value(readers.name, defaults.always("glm-aria")),
+    "folder": Value(readers.path, defaults.always("/var/lib/glm-aria")),
+    "program": Value(readers.systemd_word, defaults.own_program),
+    "log": Value(readers.unit_log, defaults.always("lines")),
+}
+"""The values of each unit that may be one of the system."""
+
 _VALUES: dict[str, dict[str, Value]] = {
     "nginx-relay.conf": {
         "upstream": Value(readers.address, lambda known: readers.address(known.root.url)),
@@ -110,11 +119,21 @@ _VALUES: dict[str, dict[str, Value]] = {
         "program": Value(readers.systemd_word, defaults.own_program),
     },
     "glm-aria-serve.service": {
-        "scope": Value(readers.unit_scope, defaults.always("user")),
+        **_UNIT,
+        "listen": Value(readers.place_or_socket, defaults.always("127.0.0.1:8090")),
+        "log": Value(readers.unit_log, defaults.always("none")),
+    },
+    "glm-aria-serve.socket": {
+        "scope": _UNIT["scope"],
         "listen": Value(readers.place, defaults.always("127.0.0.1:8090")),
-        "user": Value(readers.name, defaults.always("glm-aria")),
-        "folder": Value(readers.path, defaults.always("/var/lib/glm-aria")),
-        "program": Value(readers.systemd_word, defaults.own_program),
+    },
+    "glm-aria-scheduler.service": {
+        **_UNIT,
+        "listen": Value(readers.place, defaults.always("127.0.0.1:8091")),
+    },
+    "glm-aria-node.service": {
+        **_UNIT,
+        "scheduler": Value(readers.place_list, defaults.always("127.0.0.1:8091")),
     },
     "prometheus-scrape.yml": {
         "target": Value(readers.place, defaults.always("127.0.0.1:8090")),

@@ -24,6 +24,7 @@ from orchestrator.platform import rlimits
 from orchestrator.serve.connections import ConnectionBounds, GuardedProtocol, tune
 from orchestrator.serve.http.certificates import ServerCertificate
 from orchestrator.serve.http.handshakes import BoundedListener
+from orchestrator.supervisor import HANDED, handed_socket
 from orchestrator.system import threads
 
 _END = 3.0
@@ -88,6 +89,18 @@ def parse_listen(text: str, option: str = "--listen") -> ListenAddress:
 
 
 @contextlib.contextmanager
+def listening_at(text: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """See `bound`, for `--listen`: an address, or the socket of the service manager, which keeps its port itself."""
+    if text != HANDED:
+        with bound(parse_listen(text)) as sockets:
+            yield sockets
+        return
+    with handed_socket() as listener:
+        _quicken(listener)
+        yield listener, listener
+
+
+@contextlib.contextmanager
 def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A listening socket, and one that keeps its port for a program that inherits it. Raises CannotCreateError.
 
@@ -109,11 +122,15 @@ def bound(address: ListenAddress) -> Iterator[tuple[socket.socket, socket.socket
                 f"nothing can listen on {address.host}:{address.port}: {error.strerror}",
                 hint=_HINTS.get(error.errno or 0, "choose another port: --listen 127.0.0.1:0 takes a free one"),
             ) from error
-        # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
-        # connection that is used again waits 40 ms for the client's acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tune(listener)
+        _quicken(listener)
         yield listener, keeper
+
+
+def _quicken(listener: socket.socket) -> None:
+    # Connections inherit it; asyncio sets it only where the socket names its protocol. Without it each answer on a
+    # connection that is used again waits 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tune(listener)
 
 
 def most_connections() -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.app.extras import rpc_libraries
 from orchestrator.app.peers.keys import needed_keys
 from orchestrator.core.addresses import is_this_machine, parse_place
-from orchestrator.core.text import redacted
+from orchestrator.core.text import counted, redacted
 from orchestrator.errors import CannotCreateError, ConfigError, Interrupted, TemporaryError, UsageError
 from orchestrator.events import Emit
 from orchestrator.settings import Settings
@@ -140,6 +140,11 @@ class HostedScheduler:
             return question(self.scheduler)
 
         return self.loop.run(answer()).result()
+
+    def status(self) -> str:
+        """The state of the fleet in a line. For the loop."""
+        under_way = sum(not one.state.has_ended for one in self.scheduler.tasks())
+        return f"{counted(self.service.streams, 'node')} connected, {counted(under_way, 'task')} under way"
 
     def check(self) -> None:
         """Raise what ended its work, if anything did."""

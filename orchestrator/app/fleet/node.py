@@ -14,6 +14,7 @@ from orchestrator.app.fleet.led import LedNode, TaskProgress, led
 from orchestrator.app.fleet.orders import KEPT, LOCK, confirmed, name_of, repos_of
 from orchestrator.app.opening import OpenCall, opened
 from orchestrator.app.peers.openness import keep_word
+from orchestrator.core.text import counted
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, FleetNews, Notice
 from orchestrator.lists.lockfile import Lock, parse_lock
@@ -21,6 +22,7 @@ from orchestrator.lists.request import Item, PullRequest
 from orchestrator.pulling import pull as flow
 from orchestrator.pulling.report import PullReport
 from orchestrator.settings import Settings
+from orchestrator.supervisor import supervised
 from orchestrator.swarm.control.messages import NodePhase, TaskLock
 from orchestrator.system import threads
 from orchestrator.system.signals import Stop
@@ -28,6 +30,7 @@ from orchestrator.system.signals import Stop
 _GLANCE = 0.5
 _PAUSES = (0.0, 5.0)
 """Seconds before each further try of a task."""
+_WAITS = "waits for tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,12 @@ def serve_node(settings: Settings, stop: Stop, emit: Emit, on_ready: Callable[[s
         thread = threading.Thread(target=tasks.run, name="tasks")
         threads.start(thread)
         on_ready(node.name)
-        emit(FleetNews("waiting", "waits for tasks", is_idle=True))
+        emit(FleetNews("waiting", _WAITS, is_idle=True))
         try:
-            while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
-                if (refusal := node.refusal) is not None:
-                    raise refusal
+            with supervised(loop.run, tasks.status):
+                while not stop.wait(_GLANCE) and not node.inbox.may_leave.is_set():
+                    if (refusal := node.refusal) is not None:
+                        raise refusal
             if node.inbox.may_leave.is_set():
                 emit(FleetNews("drained", "drained: others have what this node had, and it leaves", is_idle=True))
         finally:
@@ -74,8 +78,13 @@ class _Tasks:
         self._emit = emit
         self._end = Stop()
         self._current: Stop | None = None
+        self._doing = _WAITS
         self._progress: dict[str, TaskProgress] = {}
         self.done: set[str] = set()
+
+    def status(self) -> str:
+        """The state of the node in a line. Thread-safe."""
+        return f"{self._doing}, {counted(len(self.done), 'task')} done"
 
     def run(self) -> None:
         while not self._end.is_set():
@@ -100,7 +109,7 @@ class _Tasks:
                 if not (stop.is_set() or self._end.is_set()):
                     self._try(task, stop)
         finally:
-            self._current = None
+            self._current, self._doing = None, _WAITS
 
     def _try(self, task: TaskLock, stop: Stop) -> None:
         # A scheduler that lost what it knew tells a task again that was done.
@@ -111,6 +120,7 @@ class _Tasks:
         try:
             lock = parse_lock(task.lock, LOCK)
             named = f"task {task.task} ({name_of(lock)})"
+            self._doing = f"at {named}"
             self._emit(FleetNews("task", f"{named} begins"))
             report = self._pull(task, lock, stop, progress)
             for pause in _PAUSES:
@@ -120,7 +130,7 @@ class _Tasks:
         except GlmAriaError as error:
             progress.tell(NodePhase.FAILED, error.code)
             self._emit(Notice("task-failed", f"task {task.task} failed here: {error.message}"))
-            self._emit(FleetNews("waiting", "waits for tasks", is_idle=True))
+            self._emit(FleetNews("waiting", _WAITS, is_idle=True))
             return
         if not self._end.is_set():
             progress.end(report)

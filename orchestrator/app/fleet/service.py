@@ -22,6 +22,7 @@ from orchestrator.events import Emit, FleetNews
 from orchestrator.lists.lockfile import render_lock
 from orchestrator.lists.request import PullRequest
 from orchestrator.settings import Settings
+from orchestrator.supervisor import supervised
 from orchestrator.system.signals import Stop, stoppable
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ class FleetServices:
             if is_this_machine(listen.rpartition(":")[0]):
                 emit(FleetNews("loopback", "only this machine reaches it; for others: --listen 0.0.0.0:8091"))
             roll = RollCall(emit)
-            while not stop.wait(_GLANCE):
-                own.check()
-                roll.look(own.ask(lambda scheduler: scheduler.nodes()))
+            with supervised(loop.run, own.status):
+                while not stop.wait(_GLANCE):
+                    own.check()
+                    roll.look(own.ask(lambda scheduler: scheduler.nodes()))
             return EndedScheduler(own.port, len(own.ask(lambda scheduler: scheduler.tasks())))
 
     def node(self, emit: Emit, on_ready: Callable[[str], None]) -> EndedNode:

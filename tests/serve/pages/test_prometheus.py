@@ -1,9 +1,8 @@
-"""The files for Prometheus, Grafana and systemd that ship, as the real programs read them."""
+"""The files for Prometheus and Grafana that ship, as the real programs read them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -125,25 +124,3 @@ def test_grafana_finds_in_its_file_what_it_needs(rendered: Callable[..., Path]) 
     boxes = [panel["gridPos"] for panel in board["panels"]]
     assert all(box["x"] + box["w"] <= 24 for box in boxes)
     assert re.search(r"\{[{%]-?\s*(raw|version)", json.dumps(board)) is None
-
-
-@pytest.mark.parametrize("scope", ["user", "system"])
-def test_systemd_takes_the_unit(scope: str, rendered: Callable[..., Path], tmp_path: Path) -> None:
-    unit = rendered("glm-aria-serve.service", f"scope={scope}", "program=/bin/true", "listen=10.0.0.5:8090")
-    text = unit.read_text()
-    assert 'ExecStart="/bin/true" serve --listen 10.0.0.5:8090 --progress none\n' in text
-    assert ("ProtectSystem=strict\n" in text) == (scope == "system")
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("there is no systemd-analyze")
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    words = ["systemd-analyze", "--man=no", *(["--user"] if scope == "user" else []), "verify", str(unit)]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    "given", ["scope=root", "listen=10.0.0.5", "user=a b", "folder=relative", "listen=a:1\nUser=x"]
-)
-def test_a_unit_holds_nothing_that_was_not_meant(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", "glm-aria-serve.service", "--set", given]) == 2
-    assert capsys.readouterr().out == ""

@@ -36,7 +36,8 @@ class ServeOptions:
     listen: Annotated[
         str,
         option("--listen", heading=_WHERE, metavar="HOST:PORT", default="127.0.0.1:8090", show_default=True,
-               help="Listen there: an address of this machine, or 0.0.0.0 for all of them. Port 0 takes a free one."),
+               help="Listen there: an address of this machine, or 0.0.0.0 for all of them. Port 0 takes a free one, "
+               "fd:// the socket that systemd opened."),
     ]  # fmt: skip
     auth: Annotated[
         Literal["tokens", "none"] | None,

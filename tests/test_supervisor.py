@@ -1,4 +1,4 @@
-"""Words to a service manager: datagrams to a socket of its own."""
+"""Words to a service manager, which are datagrams to a socket of its own, and the socket that it hands over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.serve.pages.supervisor import tell, watchdog_seconds
+from orchestrator.errors import UsageError
+from orchestrator.supervisor import handed_socket, tell, watchdog_seconds
 
 
 @pytest.mark.parametrize("name", ["file", "abstract"])
@@ -39,3 +40,19 @@ def test_without_a_manager_nothing_is_told(environment: dict[str, str]) -> None:
 )
 def test_the_watchdog_of_this_process_alone_is_fed(environment: dict[str, str], seconds: float | None) -> None:
     assert watchdog_seconds(environment) == seconds
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LISTEN_FDS": "1"},
+        {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "one"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"},
+    ],
+)
+def test_only_one_socket_for_this_process_is_taken(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        handed_socket(environment)
