@@ -68,6 +68,17 @@ def systemd_word(text: str) -> str:
         return text
     if not text.startswith("/") or not text.isprintable():
         raise ValueError("is not an absolute path of printable characters")
+    return _quoted(text)
+
+
+def systemd_source(text: str) -> str:
+    """A source of a desired state as one quoted word of a unit, or nothing."""
+    if text and (text.startswith("-") or not text.isprintable()):
+        raise ValueError("is not a source to follow")
+    return text and _quoted(text)
+
+
+def _quoted(text: str) -> str:
     for character, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
         text = text.replace(character, written)
     return f'"{text}"'
@@ -89,6 +100,11 @@ def place(text: str) -> str:
 def place_or_socket(text: str) -> str:
     """`host:port`, or the socket that a service manager opens."""
     return text if text == HANDED else place(text)
+
+
+def place_or_none(text: str) -> str:
+    """`host:port`, or nothing."""
+    return text and place(text)
 
 
 def place_list(text: str) -> str:

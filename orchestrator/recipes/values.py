@@ -46,6 +46,8 @@ def values_of(name: str, given: Mapping[str, str], what_is_known: Callable[[], K
         except ValueError as error:
             what = f"--set {key}={text}" if key in given else f"what {key} is without a --set, {text!r},"
             raise UsageError(f"{what}: {error}", hint=None if key in given else f"--set {key}=VALUE") from error
+    if name == "glm-aria-node.service" and found["follow"] and "scheduler" not in given:
+        found["scheduler"] = ""
     if name == "nginx-relay.conf":
         _relay_hosts(found, cdns_given="cdn_hosts" in given)
     return found
@@ -133,6 +135,8 @@ _VALUES: dict[str, dict[str, Value]] = {
     },
     "glm-aria-node.service": {
         **_UNIT,
+        "follow": Value(readers.systemd_source, defaults.always("")),
+        "status": Value(readers.place_or_none, defaults.always("")),
         "scheduler": Value(readers.place_list, defaults.always("127.0.0.1:8091")),
     },
     "prometheus-scrape.yml": {

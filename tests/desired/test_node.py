@@ -16,6 +16,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
+from tests.servers.manager import managed
 
 
 @pytest.fixture
@@ -251,3 +252,14 @@ def test_watch_follows_a_folder_as_a_set_and_a_list_as_before(
     assert listed["data"]["watches"][0]["models"][0]["state"] == "done"
     refused = machine.run("watch", str(plain), "--set", "edge", "--json").ended(2)
     assert "belong to a desired state" in refused.error["message"]
+
+
+def test_a_service_manager_hears_that_it_is_ready_and_turns(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:
+    state = machine.work / "site.toml"
+    state.write_text(wish(A))
+    site = Site(machine, "--follow", str(state))
+    with managed(tmp_path / "notify") as manager:
+        site.start(env=manager.env)
+        manager.until("READY=1", "WATCHDOG=1", "STATUS=site is ready, generation 1 of 1", "WATCHDOG=1")
+        site.stop()
+        manager.until("STOPPING=1")

@@ -19,6 +19,10 @@ UNITS = {
         ("scheduler=head-1:8091,head-2:8091",),
         "node --scheduler head-1:8091,head-2:8091 --progress lines",
     ),
+    "glm-aria-node.service follow": (
+        ("follow=/srv/a site/100%", "status=127.0.0.1:8093"),
+        'node --follow "/srv/a site/100%%" --status-listen 127.0.0.1:8093 --progress lines',
+    ),
 }
 EXPOSURE = 2.0
 """The exposure to which a unit of the system may come, as systemd counts it: 10 is a service without any bounds."""
@@ -44,7 +48,7 @@ def analyze(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_takes_the_unit(name: str, scope: str, tmp_path: Path) -> None:
     given, command = UNITS[name]
-    unit = rendered(tmp_path, name, f"scope={scope}", "program=/bin/true", *given)
+    unit = rendered(tmp_path, name.partition(" ")[0], f"scope={scope}", "program=/bin/true", *given)
     text = unit.read_text()
     assert f'ExecStart="/bin/true" {command}\n' in text
     assert ("ProtectSystem=strict\n" in text) == (scope == "system")
@@ -52,7 +56,7 @@ def test_systemd_takes_the_unit(name: str, scope: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [name for name in UNITS if " " not in name])
 def test_a_unit_of_the_system_is_exposed_to_little(name: str, tmp_path: Path) -> None:
     unit = rendered(tmp_path, name, "scope=system", "program=/bin/true")
     done = analyze(tmp_path, "security", "--offline=yes", "--no-pager", unit)
@@ -78,6 +82,9 @@ def test_systemd_takes_a_server_with_its_socket(scope: str, tmp_path: Path) -> N
         ("glm-aria-serve.service", "log=json --listen 0.0.0.0:1"),
         ("glm-aria-serve.socket", "listen=fd://"),
         ("glm-aria-scheduler.service", "listen=fd://"),
+        ("glm-aria-node.service", "follow=--once"),
+        ("glm-aria-node.service", "follow=/srv/a\nUser=x"),
+        ("glm-aria-node.service", "status=8093"),
         ("glm-aria-node.service", "scheduler=head:8091,"),
         ("glm-aria-node.service", "scheduler=head:8091 --listen 0.0.0.0:1"),
     ],

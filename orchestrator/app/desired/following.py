@@ -18,6 +18,7 @@ from orchestrator.app.compose import known_state, logins_of, proxies_of, state_o
 from orchestrator.app.desired.work import CacheWork
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.addresses import Place, is_this_machine
+from orchestrator.core.sizes import format_size
 from orchestrator.desired.face import showing
 from orchestrator.desired.following import polling
 from orchestrator.desired.following.follower import follow
@@ -42,6 +43,7 @@ from orchestrator.net.session import Net
 from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings
+from orchestrator.supervisor import tell
 from orchestrator.system.signals import Stop
 
 if TYPE_CHECKING:
@@ -114,7 +116,10 @@ def follow_sources(
             lambda flip: _run_hook(flip, hook, stop, emit),
             shown.show,
         )
-        return follow(asked, ports, stop, emit)
+        try:
+            return follow(asked, ports, stop, emit)
+        finally:
+            tell("STOPPING=1")
 
 
 def store_of(settings: Settings, name: str, sets: Path | None) -> SetStore:
@@ -137,7 +142,7 @@ def status_of(settings: Settings, name: str, sets: Path | None) -> Path:
 
 
 class _Shown:
-    """Shows the newest status: as a file, and to who asks over HTTP."""
+    """Shows the newest status: as a file, to who asks over HTTP, and to the service manager."""
 
     def __init__(self, store: SetStore) -> None:
         self._store = store
@@ -145,6 +150,7 @@ class _Shown:
         self._turned = time.monotonic()
 
     def show(self, status: SetStatus) -> None:
+        tell(*(() if self._status else ("READY=1",)), "WATCHDOG=1", f"STATUS={_line(status)}")
         self._status, self._turned = status, time.monotonic()
         # On a full disk the last one stays, whose time tells that.
         with contextlib.suppress(GlmAriaError):
@@ -152,6 +158,12 @@ class _Shown:
 
     def look(self) -> tuple[SetStatus | None, float]:
         return self._status, self._turned
+
+
+def _line(status: SetStatus) -> str:
+    counts = f"generation {status.observed_generation} of {status.generation}"
+    left = f", {format_size(status.bytes_to_go)} to go" if status.bytes_to_go else ""
+    return f"{status.set} is {status.phase}, {counts}{left}"
 
 
 def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:

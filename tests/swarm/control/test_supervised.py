@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.machine.machine import Machine
+from tests.servers.manager import managed
 from tests.swarm.control.processes import SchedulerProcess, belong
-
-
-class Manager:
-    """The socket of a service manager, and the words that came there."""
-
-    def __init__(self, path: Path) -> None:
-        self.env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "300000"}
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.settimeout(20)
-        self._heard: list[str] = []
-
-    def until(self, *words: str) -> None:
-        """Wait until all of these were heard in this order."""
-        for word in words:
-            while word not in self._heard:
-                self._heard += self._socket.recv(4096).decode().splitlines()
-            del self._heard[: self._heard.index(word) + 1]
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def managed(path: Path) -> Iterator[Manager]:
-    manager = Manager(path)
-    try:
-        yield manager
-    finally:
-        manager.close()
 
 
 def test_both_say_that_they_are_ready_live_and_stop(machine: Machine, tmp_path: Path) -> None:
