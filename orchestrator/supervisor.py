@@ -17,12 +17,15 @@ HANDED = "fd://"
 """In the place of an address to listen at: the socket that the service manager opened."""
 _FIRST = 3
 """The first descriptor that a service manager hands over."""
+PATIENCE = 5.0
+"""Seconds for which a busy service manager is waited for, where it has to hear a word."""
 _USUALLY = 10.0
 """Seconds between two beats where the service manager wants no more of them."""
 
 
-def tell(*words: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell the service manager, such as `READY=1`; False where there is none, or it does not listen."""
+def tell(*words: str, patience: float = 0.0, environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell the service manager, such as `READY=1`; False where there is none, or it does not listen. One that is too
+    busy to take it for `patience` seconds is not told."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")) or not words:
         return False
@@ -30,8 +33,12 @@ def tell(*words: str, environment: Mapping[str, str] = os.environ) -> bool:
         address = "\0" + address[1:]
     message = "\n".join(word.replace("\n", " ") for word in words).encode("utf-8", "replace")
     with datagrams() as speaker:
+        speaker.settimeout(patience)
         try:
-            speaker.sendto(message, address)
+            speaker.connect(address)
+            speaker.send(message)
+        except (BlockingIOError, TimeoutError):
+            return True
         except OSError:
             return False
     return True
@@ -57,12 +64,12 @@ async def beat(status: Callable[[], str]) -> None:
 def supervised(run: Callable[[Coroutine[Any, Any, None]], Future[None]], status: Callable[[], str]) -> Iterator[None]:
     """The time in which a process is ready: the service manager hears its beginning and its end, and the beats of the
     event loop in which `run` has things done. `status` is called there."""
-    tell("READY=1")
+    tell("READY=1", patience=PATIENCE)
     beats = run(beat(status))
     try:
         yield
     finally:
-        tell("STOPPING=1")
+        tell("STOPPING=1", patience=PATIENCE)
         beats.cancel()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -20,6 +21,21 @@ def test_each_word_is_a_line_of_one_datagram(name: str, tmp_path: Path) -> None:
         manager.bind(address.replace("@", "\0"))
         assert tell("READY=1", "STATUS=a\nb", environment={"NOTIFY_SOCKET": address})
         assert manager.recv(100) == b"READY=1\nSTATUS=a b"
+
+
+def test_a_manager_that_is_busy_is_told_again_later(tmp_path: Path) -> None:
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(environment["NOTIFY_SOCKET"])
+        manager.setblocking(False)
+        assert all(tell(f"STATUS={number}", environment=environment) for number in range(2000))
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(manager.recv(100))
+        assert len(heard) < 2000, "the queue of a socket has a bound"
+        assert tell("WATCHDOG=1", environment=environment)
+        assert manager.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])

@@ -85,11 +85,11 @@ def serve(settings: Settings, request: ServeRequest, stop: Stop, emit: Emit) -> 
         request.on_ready(url, rpc)
         if keys is not None:
             emit(FleetNews("sharing", f"gives the machines of its fleet what it has, at {url}"))
-        supervisor.tell("READY=1")
+        supervisor.tell("READY=1", patience=supervisor.PATIENCE)
         # A signal that the system hands to another thread does not end a wait of this one, and is seen after it.
         while not stop.wait(_GLANCE):
             pass
-        supervisor.tell("STOPPING=1")
+        supervisor.tell("STOPPING=1", patience=supervisor.PATIENCE)
     return Served(url, traffic.requests, traffic.sent, traffic.sent_to_peers)
 
 

@@ -28,7 +28,7 @@ def test_systemd_opens_the_socket_and_the_first_client_starts_the_server(machine
     running = machine.start(*words, under=[ACTIVATE, "-l", f"127.0.0.1:{port}", *kept])
     wait_for_port(port, running.process)
     asked = f"http://127.0.0.1:{port}/org/tiny/resolve/main/config.json"
-    with build_opener(ProxyHandler({})).open(asked, timeout=20) as answer:
+    with build_opener(ProxyHandler({})).open(asked, timeout=60) as answer:
         assert answer.read() == b"{}\n"
     running.signal(signal.SIGINT)
     ended = running.end(20).ended(0)

@@ -43,7 +43,7 @@ from orchestrator.net.session import Net
 from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings
-from orchestrator.supervisor import tell
+from orchestrator.supervisor import PATIENCE, tell
 from orchestrator.system.signals import Stop
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def follow_sources(
         try:
             return follow(asked, ports, stop, emit)
         finally:
-            tell("STOPPING=1")
+            tell("STOPPING=1", patience=PATIENCE)
 
 
 def store_of(settings: Settings, name: str, sets: Path | None) -> SetStore:
@@ -150,7 +150,9 @@ class _Shown:
         self._turned = time.monotonic()
 
     def show(self, status: SetStatus) -> None:
-        tell(*(() if self._status else ("READY=1",)), "WATCHDOG=1", f"STATUS={_line(status)}")
+        if self._status is None:
+            tell("READY=1", patience=PATIENCE)
+        tell("WATCHDOG=1", f"STATUS={_line(status)}")
         self._status, self._turned = status, time.monotonic()
         # On a full disk the last one stays, whose time tells that.
         with contextlib.suppress(GlmAriaError):
