@@ -11,8 +11,8 @@ import pytest
 
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub
-from tests.machine.machine import Machine
-from tests.servers.ports import free_port, wait_for_port
+from tests.machine.machine import Machine, until
+from tests.servers.ports import free_port, listens
 
 ACTIVATE = "systemd-socket-activate"
 
@@ -26,7 +26,7 @@ def test_systemd_opens_the_socket_and_the_first_client_starts_the_server(machine
     words = ("serve", "--root", machine.root, "--no-mirrors", "--listen", "fd://")
     kept = [word for name in machine.env for word in ("-E", name)]
     running = machine.start(*words, under=[ACTIVATE, "-l", f"127.0.0.1:{port}", *kept])
-    wait_for_port(port, running.process)
+    assert until(lambda: listens(port), 20)
     asked = f"http://127.0.0.1:{port}/org/tiny/resolve/main/config.json"
     with build_opener(ProxyHandler({})).open(asked, timeout=60) as answer:
         assert answer.read() == b"{}\n"
