@@ -25,7 +25,7 @@ from orchestrator.system.failures import on_disk
 
 MOST = 50
 """So many runs that ended before their time are remembered; the oldest go first."""
-_PATIENCE = 60.0
+PATIENCE = 60.0
 """Seconds for which the run of another host is believed to go on since it was noted last."""
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json")
 
@@ -139,7 +139,7 @@ class RunNotes:
             return False
         if note.host == host_name():
             return processes.lives(note.pid, note.started)
-        return processes.age(self._path(number)) < _PATIENCE
+        return processes.age(self._path(number)) < PATIENCE
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.json"

@@ -1,4 +1,4 @@
-"""An observer of a run that keeps its note: once a second at most, and less often where the disk is slow.
+"""An observer of a run that keeps its note: every second, and where the disk is slow every ten at least.
 
 A run is never failed by a note that cannot be written. What is lost of it by a kill is a second of progress.
 """
@@ -28,7 +28,9 @@ from orchestrator.runs.notes import RunNotes
 
 _PERIOD = 1.0
 _SHARE = 100
-"""A note takes at most a hundredth of the time."""
+"""A note takes at most a hundredth of the time,"""
+_LONGEST = 10.0
+"""unless that means less than one in so many seconds: other hosts would believe that the run has ended."""
 _ARRIVED = (Phase.VERIFYING, Phase.PLACING, Phase.DONE)
 _HOPELESS = (UsageError, ConfigError, NotFoundError, UnsafeError)
 """Errors that the same request meets again."""
@@ -132,7 +134,7 @@ class RunNoting:
         with contextlib.suppress(GlmAriaError):
             self._notes.save(self._number, asdict(note))
         now = time.monotonic()
-        self._due = now + max(_PERIOD, _SHARE * (now - began))
+        self._due = now + pause_after(now - began)
 
     def _entry(self, one: _Progress) -> NotedModel:
         if not one.is_planned:
@@ -163,6 +165,11 @@ def noted(notes: RunNotes, asked: AskedRun, emit: Emit) -> Iterator[RunNoting | 
         if not asked.number:
             noting.drop()
         raise
+
+
+def pause_after(cost: float) -> float:
+    """Seconds until the next note, after one that took so many."""
+    return min(max(_PERIOD, _SHARE * cost), _LONGEST)
 
 
 def _is_left(one: _Progress) -> bool:

@@ -14,8 +14,8 @@ from orchestrator.events import Event, FileProgress, ModelPhase, ModelPlanned, P
 from orchestrator.lists.request import Item
 from orchestrator.pulling.report import ModelReport, PullReport
 from orchestrator.runs.note import AskedRun, KnownRun, ModelStep, NotedOption
-from orchestrator.runs.notes import RunNotes
-from orchestrator.runs.noting import RunNoting, noted
+from orchestrator.runs.notes import PATIENCE, RunNotes
+from orchestrator.runs.noting import RunNoting, noted, pause_after
 
 A, B, C = (Digest(Algorithm.SHA256, letter * 64) for letter in "abc")
 CACHE = Path("/cache")
@@ -80,6 +80,11 @@ def test_a_model_that_is_asked_for_twice_is_done_when_both_are(notes: RunNotes) 
     assert notes.known() == ()
 
 
+def test_a_slow_disk_is_spared_but_other_hosts_still_see_the_run_going_on() -> None:
+    assert [pause_after(cost) for cost in (0.0, 0.05)] == [1, 5]
+    assert pause_after(5.0) < PATIENCE / 3
+
+
 def test_a_run_that_is_done_or_cannot_be_leaves_nothing(notes: RunNotes) -> None:
     for error, is_left in ((None, 0), (NotFoundError("no"), 0), (SourcesDownError("down"), 1)):
         noting, _ = begun(notes, "org/m")
@@ -100,6 +105,15 @@ def test_a_resumed_run_keeps_what_was_done(notes: RunNotes) -> None:
     assert notes.known() == ()
     with pytest.raises(NotFoundError):
         notes.begin(asked("org/two", number=number), 1.0)
+
+
+def test_a_note_that_others_could_write_is_passed_over(notes: RunNotes, tmp_path: Path) -> None:
+    take(begun(notes, "org/one")[0])
+    assert notes.known()
+    (tmp_path / "runs" / "1.json").chmod(0o666)
+    assert notes.known() == ()
+    with pytest.raises(NotFoundError):
+        notes.resumable(1, CACHE)
 
 
 def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunNotes) -> None:
