@@ -175,7 +175,9 @@ class Ollama:
     def arrange(self, model: ModelFiles) -> Arrangement:
         """A name for each GGUF file, `hf.co/org/repo:Q4_K_M`, or for the one that is meant the name that was given."""
         repo, files = model.repo, {item.file.path: item for item in model.files}
-        found = self._meant(repo, models_in(files))
+        every = models_in(files)
+        found = self._meant(repo, every)
+        others = {path for one in every if one not in found for path in one.paths}
         texts = [(kind, _TEXT + kind) for kind in _TEXTS if kind in files]
         places: dict[str, str] = {}
         blobs: dict[str, bytes] = {}
@@ -201,6 +203,7 @@ class Ollama:
         if not places:
             path, reason = next(iter(refused.items()))
             raise UsageError(f"{path!r} is no model for Ollama: {reason}")
+        refused |= dict.fromkeys(others, f"{self.called} is another quantisation")
         unused = "Ollama has no use for it"
         left_out = tuple(LeftOut(path, refused.get(path, unused)) for path in files if path not in places)
         # Blobs first: a manifest names nothing that is not there yet.

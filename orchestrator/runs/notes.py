@@ -50,6 +50,8 @@ class RunNotes:
         if number is None:
             stopped = [run for run in known if not run.is_running]
             if not stopped:
+                for run in known:
+                    _refuse_running(run)
                 raise NotFoundError(
                     f"nothing to resume: no pull into {cache_dir} was stopped before its end",
                     hint="glm-aria status shows what goes on; for another cache: --cache-dir DIR",

@@ -119,6 +119,15 @@ def test_a_name_of_the_users_is_for_one_model(tmp_path: Path) -> None:
     assert names("tiny", beside_shards) == ["manifests/registry.ollama.ai/library/tiny/latest"]
 
 
+def test_other_quantisations_than_the_one_that_is_named_are_told_as_that(tmp_path: Path) -> None:
+    several = model({"m-Q4_K_M.gguf": GGUF, "m-Q8_0.gguf": gguf(), "README.md": b"hi"}, "gpt2", tmp_path)
+    found = replace(OLLAMA, called=parse_name("tiny:q8_0")).arrange(several)
+    assert {item.path: item.reason for item in found.left_out} == {
+        "README.md": "Ollama has no use for it",
+        "m-Q4_K_M.gguf": "tiny:q8_0 is another quantisation",
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,12 @@ def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunNotes) -> None:
         notes.resumable(number, CACHE)
     with pytest.raises(NotFoundError):
         notes.resumable(99, CACHE)
+
+
+def test_where_the_only_run_goes_on_it_is_named(notes: RunNotes) -> None:
+    notes.begin(asked("org/two"), 2.0)  # by this very process
+    with pytest.raises(TemporaryError, match=f"process {os.getpid()} "):
+        notes.resumable(None, CACHE)
 
 
 def test_a_run_that_asks_for_more_takes_the_place_of_a_stopped_one(notes: RunNotes) -> None:
