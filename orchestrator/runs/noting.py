@@ -94,7 +94,7 @@ class RunNoting:
             case ModelPlanned():
                 self._planned(event)
             case FileProgress(digest=digest, phase=phase, done=done, total=total):
-                self._arrived[digest] = total if phase in _ARRIVED else done if phase is Phase.FETCHING else 0
+                self._arrived[digest] = _arrived(phase, done, total, self._arrived.get(digest, 0))
             case SourceRates(sources):
                 self._rate = sum(speed for _, speed, _ in sources)
             case ModelPhase(model, Phase.DONE):
@@ -143,6 +143,14 @@ class RunNoting:
 
     def _left_of(self, missing: dict[Digest, int]) -> int:
         return sum(max(0, size - self._arrived.get(digest, 0)) for digest, size in missing.items())
+
+
+def _arrived(phase: Phase, done: int, total: int, before: int) -> int:
+    """The bytes of a file that the next run need not fetch."""
+    if phase is Phase.FAILED:
+        # A part stays for the next run; what was whole and failed was no good.
+        return before if before < total else 0
+    return total if phase in _ARRIVED else done if phase is Phase.FETCHING else 0
 
 
 @contextlib.contextmanager

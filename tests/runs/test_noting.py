@@ -70,6 +70,17 @@ def test_a_blob_that_two_models_lack_counts_once(notes: RunNotes) -> None:
     assert only(notes).note.left == 5
 
 
+@pytest.mark.parametrize(
+    ("before", "left"), [((Phase.FETCHING, 40), 60), ((Phase.VERIFYING, 100), 100), ((Phase.WAITING, 0), 100)]
+)
+def test_a_part_of_a_file_that_fails_is_not_left(notes: RunNotes, before: tuple[Phase, int], left: int) -> None:
+    noting, _ = begun(notes, "org/one")
+    phase, done = before
+    take(noting, ModelPlanned("org/one@main", {A: 100}, {A: 100}), FileProgress(A, "a", phase, done, 100))
+    take(noting, FileProgress(A, "a", Phase.FAILED, 0, 100))
+    assert only(notes).note.left == left
+
+
 def test_a_model_that_is_asked_for_twice_is_done_when_both_are(notes: RunNotes) -> None:
     number, note = notes.begin(
         AskedRun((Item(parse_ref("org/m"), ("*.json",)), Item(parse_ref("org/m"), ("*.bin",)))), 1.0
