@@ -39,6 +39,7 @@ COMMANDS = {
     "node": Lazy("fleet.node", "Fetch what the schedulers of a fleet have for this machine, and share it."),
     "scheduler": Lazy("fleet.scheduler", "Plan which node of a fleet fetches what, and whom it asks for the rest."),
     "fleet": Lazy("fleet", "Command a fleet: machines that share one download."),
+    "state": Lazy("desired.state", "Carry a set of models to a machine without a network; the hash that names it."),
     "registry": Lazy("registry", "Versions and aliases of models in a registry of your own."),
     "push": Lazy("registry.push", "Push a folder as a version of a model."),
     "token": Lazy("token", "Make, list and revoke the tokens of `serve`."),
@@ -57,7 +58,7 @@ COMMANDS = {
     "explain": Lazy("help.explain", "Show what an error means, why it happens, and what to do."),
     "completion": Lazy("help.completion", "Print the completion script of a shell."),
 }
-GROUPS = ("fleet", "registry", "token", "mirrors", "cache", "lock", "daemon", "config")
+GROUPS = ("fleet", "state", "registry", "token", "mirrors", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

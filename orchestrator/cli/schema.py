@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.aria2.document import BusyDaemonDocument, DaemonDocument
 from orchestrator.catalogs.search.document import SearchDocument
+from orchestrator.desired.document import CarriedSetDocument, SetDigestDocument, SetStatusesDocument
 from orchestrator.desired.status import SetStatus, WatchedSetDocument
 from orchestrator.doctor.document import DoctorDocument
 from orchestrator.doctor.past_documents import HistoryDocument, TuneDocument
@@ -55,6 +56,11 @@ DATA: dict[str, tuple[type, ...]] = {
     "fleet submit": (FleetTaskDocument,),
     "fleet watch": (FleetTaskDocument,),
     "fleet cancel": (FleetTaskDocument,),
+    "fleet status": (SetStatusesDocument,),
+    "fleet wait": (SetStatusesDocument,),
+    "state digest": (SetDigestDocument,),
+    "state export": (CarriedSetDocument,),
+    "state import": (CarriedSetDocument,),
     "fleet ls": (FleetDocument,),
     "fleet drain": (FleetDocument,),
     "push": (PushDocument,),

@@ -23,6 +23,7 @@ SUITES = {
     "fuzz": ("tests/fuzz", *PARALLEL),
     "machine": ("tests/machine", *PARALLEL),
     "clients": ("tests/clients", *PARALLEL),
+    "desired": ("tests/desired/test_torture.py", "-n", "0"),
     "house": ("tests/house", "-n", "0"),
     # The machines of a lab share the cores.
     "fleet": ("tests/fleet", "-n", "0"),

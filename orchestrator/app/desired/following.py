@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.app.compose import known_state, logins_of, proxies_of, state_of
+from orchestrator.app.compose import logins_of, proxies_of, state_of
 from orchestrator.app.desired.work import CacheWork
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.addresses import Place, is_this_machine
@@ -29,7 +29,7 @@ from orchestrator.desired.sets import SetStore, sets_beside
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import FileSource
 from orchestrator.desired.sources.git import GitRules, GitSource
-from orchestrator.desired.sources.interface import DesiredSource, anybody
+from orchestrator.desired.sources.interface import DesiredSource
 from orchestrator.desired.sources.signed import SignedFiles
 from orchestrator.desired.status import SetStatus, render
 from orchestrator.desired.wish.address import ArtifactAddress, GitAddress, SourceAddress
@@ -135,12 +135,6 @@ def labels_of(settings: Settings) -> Mapping[str, str]:
     return {**own, **zone, **parse_labels(settings.node_labels)}
 
 
-def status_of(settings: Settings, name: str, sets: Path | None) -> Path:
-    """The file with the status of a set; the state folder need not be there."""
-    known_state(settings)
-    return store_of(settings, name, sets).status
-
-
 class _Shown:
     """Shows the newest status: as a file, to who asks over HTTP, and to the service manager."""
 
@@ -168,24 +162,25 @@ def _line(status: SetStatus) -> str:
     return f"{status.set} is {status.phase}, {counts}{left}"
 
 
-def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
-    source: DesiredSource
+def source_at(address: SourceAddress, signers: Path | None, settings: Settings, stop: Stop) -> DesiredSource:
+    """The source at an address. Raises ConfigError for one that anybody on the way could stand in for."""
     if isinstance(address, GitAddress):
-        return Followed(
-            str(address), GitSource(address, GitRules(settings.ca_bundle, request.signers), os.environ, stop)
-        )
+        return GitSource(address, GitRules(settings.ca_bundle, signers), os.environ, stop)
     if isinstance(address, ArtifactAddress):
-        source = ArtifactSource(address, partial(_client, settings, address, stop))
-    else:
-        source = FileSource(address.path)
-    if request.signers is None:
-        return Followed(str(address), source, anybody)
-    if request.signers.is_dir():
+        return ArtifactSource(address, partial(_client, settings, address, stop))
+    return FileSource(address.path)
+
+
+def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
+    source, signers = source_at(address, request.signers, settings, stop), request.signers
+    if signers is None or isinstance(address, GitAddress):
+        return Followed(str(address), source)
+    if signers.is_dir():
         raise UsageError(
-            f"{address}: files are signed with keys of ssh, and {request.signers} is a keyring of gpg",
+            f"{address}: files are signed with keys of ssh, and {signers} is a keyring of gpg",
             hint="--allowed-signers FILE",
         )
-    return Followed(str(address), source, SignedFiles(request.signers, os.environ))
+    return Followed(str(address), source, SignedFiles(signers, os.environ))
 
 
 @contextlib.contextmanager

@@ -83,6 +83,14 @@ class CacheWork:
             sweep(found.cache.staging)
         return _errors(chosen, report)
 
+    def complete(self, models: ModelSet, stop: Stop, emit: Emit) -> Errors:
+        """Make whole what is here of the models, without a question to anybody: links, listings, both digests."""
+        request = replace(self._request(tuple(map(_staged, models.models)), self._lock_name), offline=True)
+        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
+            report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=told)
+            sweep(cache.staging)
+        return _errors(models.models, report)
+
     def publish(self, models: ModelSet, stop: Stop, emit: Emit) -> Errors:
         named = [model for model in models.models if model.locked.ref.branch is not None]
         if not named:

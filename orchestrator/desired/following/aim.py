@@ -26,9 +26,12 @@ class Aim:
         self._rules = rules
         self._budget = budget
         self._grace = grace
+        self._stored: dict[str, LockedModel] = {}
 
     def recall(self, kept: tuple[StoredSet, ...]) -> None:
-        """Learn the number of the newest wish from the sets on the disk, where the memory was lost."""
+        """Learn from the sets on the disk what the memory lacks, where it was lost or a set was carried here: the
+        number of the newest wish, and what its models were."""
+        self._stored = {str(model.locked.ref): model.locked for one in kept for model in one.models.models}
         if not self.memory.generation and kept:
             self.memory = replace(self.memory, generation=kept[-1].generation, wish=kept[-1].wish)
 
@@ -46,15 +49,22 @@ class Aim:
         grace = wanted.grace if self._grace is None else self._grace
         self.wanted = replace(wanted, budget=self._budget.over(wanted.budget), grace=grace)
         is_new = wanted.digest != self.memory.wish
-        keys = {model.key for model in wanted.models}
+        known = {model.key: locked for model in wanted.models if (locked := self._known(model)) is not None}
         self.memory = replace(
             self.memory,
             generation=self.memory.generation + is_new,
             wish=wanted.digest,
             states={one.address: one.state for one in looker.sources if one.state is not None},
-            locks={key: locked for key, locked in self.memory.locks.items() if key in keys},
+            locks=known,
         )
         return is_new
+
+    def _known(self, model: WantedModel) -> LockedModel | None:
+        """What a model was when it was last asked about, or when it came here in a set."""
+        item, stored = model.item, self._stored.get(str(model.item.ref))
+        is_plain = not (item.quantization or item.variant)
+        is_same = stored is not None and (stored.include, stored.exclude) == (item.include, item.exclude)
+        return self.memory.locks.get(model.key) or (stored if is_plain and is_same else None)
 
     def learn(self, locks: Mapping[str, LockedModel]) -> None:
         """Remember what models are now."""

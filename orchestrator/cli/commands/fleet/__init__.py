@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli.commands.desired.statuses import status, wait
 from orchestrator.cli.commands.fleet.key import key
 from orchestrator.cli.commands.fleet.nodes import drain, ls
 from orchestrator.cli.commands.fleet.tasks import cancel, submit, watch
@@ -25,5 +26,5 @@ def fleet() -> None:
     """
 
 
-for command in (key, submit, watch, ls, cancel, drain):
+for command in (key, submit, watch, ls, cancel, drain, status, wait):
     fleet.add_command(command)
