@@ -49,7 +49,7 @@ PARTS = ("set.json", "set.lock", "status.json")
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What an archive says that it has: the texts of the set, and its files by their sha256, with their bytes."""
+    """The contents of an archive by its own word: the texts of the set, and the bytes of its files by their sha256."""
 
     texts: Mapping[str, bytes]
     blobs: Mapping[str, int]

@@ -101,6 +101,18 @@ def test_a_wrong_or_absent_source_leaves_the_last_good_state(
         site.stop()
 
 
+def test_once_looks_at_what_is_there_now(machine: Machine, hub: LoopbackHub, repos: list[Repo], tmp_path: Path) -> None:
+    """Also where it knows a good state from before, and would look at a random moment of the interval else."""
+    repository = GitRepository(tmp_path / "served")
+    site = Site(machine, "--follow", f"git+file://{repository.bare}@main", "--interval", "1h")
+    for number, refs in enumerate(((A,), (A, B)), 1):
+        commit = repository.commit({"desired.toml": wish(*refs)})
+        document = site.once().ended(0).document["data"]
+        assert document["sources"][0]["revision"] == commit
+        assert document["observed_generation"] == number
+    assert site.seen() == expected(*repos[:2])
+
+
 def test_drift_is_taken_away_and_fetched_again(machine: Machine, hub: LoopbackHub, repos: list[Repo]) -> None:
     state = machine.work / "desired.toml"
     state.write_text(wish(A))

@@ -60,7 +60,7 @@ class Aim:
         return is_new
 
     def _known(self, model: WantedModel) -> LockedModel | None:
-        """What a model was when it was last asked about, or when it came here in a set."""
+        """The lock of a model from when it was last asked about, or came here in a set."""
         item, stored = model.item, self._stored.get(str(model.item.ref))
         is_plain = not (item.quantization or item.variant)
         is_same = stored is not None and (stored.include, stored.exclude) == (item.include, item.exclude)

@@ -52,7 +52,7 @@ class _Follower:
         self._request, self._ports, self._stop, self._emit = request, ports, stop, emit
         self._store, self._work = ports.store, ports.work
         self._aim = Aim(ports.file.load(), request.labels, request.rules, request.budget, request.grace)
-        self._looker = Looker(ports.sources, request.interval, self._aim.memory.states)
+        self._looker = Looker(ports.sources, request.interval, self._aim.memory.states, at_once=request.once)
         self._reporter = Reporter(request.node, request.labels, ports.store)
         self._kept: tuple[StoredSet, ...] = ()
         self._lacking: Lacking | None = None
@@ -243,7 +243,8 @@ class _Follower:
         self._store.flip(made.folder)
         left = {**memory.left, current.digest: now} if current else dict(memory.left)
         left.pop(made.digest, None)
-        self._aim.memory = replace(memory, left=left, flips=memory.flips + 1)
+        # Of the first set all was proven just now.
+        self._aim.memory = replace(memory, left=left, flips=memory.flips + 1, verified=memory.verified or now)
         self._kept = self._store.kept()
         self._lost, self._tries.error, self._tries.is_full = {}, None, False
         self._save()
@@ -299,7 +300,7 @@ class _Follower:
 
     def _is_over(self) -> bool:
         """True when a follower that runs once has nothing more to do now."""
-        if self._running is not None or any(one.chore is not None for one in self._looker.sources):
+        if self._running is not None or not self._looker.has_looked:
             return False
         if self._aim.wanted is None:
             return all(one.error is not None or one.state is not None for one in self._looker.sources)

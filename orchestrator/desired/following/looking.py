@@ -73,15 +73,17 @@ class Followed:
 
 
 class Looker:
-    """The sources of a set, looked at when that is due. Used by one thread."""
+    """The sources of a set, looked at when that is due; with `at_once` first of all. Used by one thread."""
 
-    def __init__(self, sources: Iterable[Followed], interval: float, known: Mapping[str, ReadState]) -> None:
+    def __init__(
+        self, sources: Iterable[Followed], interval: float, known: Mapping[str, ReadState], *, at_once: bool = False
+    ) -> None:
         self.sources = tuple(sources)
         self._interval = interval
         now = time.monotonic()
         for one in self.sources:
             one.state = known.get(one.address)
-            is_urgent = one.state is None or one.source.is_near
+            is_urgent = at_once or one.state is None or one.source.is_near
             one.poll = polling.first(now, interval, _roll(), is_urgent=is_urgent)
 
     @property
@@ -90,10 +92,10 @@ class Looker:
         found = tuple(one.state for one in self.sources if one.state is not None)
         return found if len(found) == len(self.sources) else None
 
-    def hurry(self) -> None:
-        """Look at all of them now."""
-        for one in self.sources:
-            one.poll = Poll(0.0)
+    @property
+    def has_looked(self) -> bool:
+        """True when each source was looked at, with whatever result, and none is being looked at."""
+        return all(one.chore is None and (one.looked is not None or one.error is not None) for one in self.sources)
 
     def turn(self, now: float) -> tuple[Followed, ...]:
         """Begin what is due, and take what has ended: the sources of which something is new."""

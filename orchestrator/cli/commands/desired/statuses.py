@@ -35,7 +35,7 @@ AT = option(
 
 
 @dataclass(frozen=True, slots=True)
-class StatusOptions:
+class FleetStatusOptions:
     """The options of `fleet status`."""
 
     at: Annotated[tuple[str, ...], AT]
@@ -44,7 +44,7 @@ class StatusOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitOptions:
+class FleetWaitOptions:
     """The options of `fleet wait`."""
 
     at: Annotated[tuple[str, ...], AT]
@@ -66,8 +66,8 @@ class WaitOptions:
 
 
 @click.command("status", cls=HeadedCommand)
-@takes(StatusOptions)
-def status(options: StatusOptions) -> int:
+@takes(FleetStatusOptions)
+def status(options: FleetStatusOptions) -> int:
     """Show how the sets of many nodes are: those of glm-aria node --follow.
 
     The nodes need no scheduler: each shows its status with --status-listen, or as the file status.json of its set.
@@ -84,8 +84,8 @@ def status(options: StatusOptions) -> int:
 
 
 @click.command("wait", cls=HeadedCommand)
-@takes(WaitOptions)
-def wait(options: WaitOptions) -> int:
+@takes(FleetWaitOptions)
+def wait(options: FleetWaitOptions) -> int:
     """Wait until all nodes have what is desired, for CI: exit code 0 then, 75 when the time is up.
 
     A node that does not answer is not ready. With --revision a rollout is waited for: without it, nodes that have not
