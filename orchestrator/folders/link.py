@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.cache.cache import Cache
@@ -12,11 +13,13 @@ from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
+from orchestrator.disk.places import nearest
 from orchestrator.errors import UsageError
 from orchestrator.folders.cached import CachedModel, open_model
 from orchestrator.folders.project import Linked, Project, make_project
 from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
 
 
@@ -76,10 +79,12 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
             refuse_unportable(file.path for file in chosen)
         refuse_odd_names(chosen, folder)
         folder /= arrangement.inside
-        if mode in (Mode.AUTO, Mode.COPY) and not folder.exists() and not request.dry_run:
+        if not request.dry_run and _may_copy(mode, folder, cache.layout.cache_dir):
             # Where the file system shares copies this asks for too much, never for too little.
-            space_.check(sum(file.size for file in chosen), folder)
-            space_.check_largest(max((file.size for file in chosen), default=0), folder)
+            places = dict(arrangement.places)
+            new = [file.size for file in chosen if not os.path.lexists(folder / places[file.path])]
+            space_.check(sum(new), folder, flag="DIR")
+            space_.check_largest(max(new, default=0), folder)
         trust = _trust(found)
         named = f"{repo.url_path}@{request.target.revision or found.commit}"
         project = Project(named, model, trust, layout.name, arrangement, __version__)
@@ -97,6 +102,14 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         arrangement.commands,
         request.dry_run,
     )
+
+
+def _may_copy(mode: Mode, folder: Path, cache_dir: Path) -> bool:
+    """True where files are copied if the file system shares no blocks: on another volume no hard link is possible."""
+    if mode is not Mode.SHARE:
+        return mode in (Mode.AUTO, Mode.COPY)
+    with on_disk("look at", folder):
+        return nearest(folder).stat().st_dev != cache_dir.stat().st_dev
 
 
 def _trust(found: CachedModel) -> Trust | None:
