@@ -63,14 +63,14 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     Raises what `open_model`, `Layout.arrange` and `make_project` raise.
     """
     layout, folder, repo = request.layout, request.folder.folder, request.target.repo
-    if layout.shares and repo.type is not RepoType.MODEL:
+    if layout.is_of_program and repo.type is not RepoType.MODEL:
         raise UsageError(f"{repo.url_path} is no model, and {layout.title} reads models only")
-    mode = request.mode or (Mode.SHARE if layout.shares else Mode.AUTO)
+    mode = request.mode or (Mode.SHARE if layout.is_of_program else Mode.AUTO)
     with cache.blobs.use() as use:
         found = open_model(request.target, cache, use, stop)
         model = ModelFiles(repo, found.commit, request.target.revision, found.files)
         arrangement = layout.arrange(model)
-        if layout.shares and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
+        if layout.is_of_program and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
             there = ToolFolder(folder, f"{layout.title} reads this cache itself")
             return LinkReport(repo, found.commit, _trust(found), there, layout.name, (), found.missing)
         wanted = {path for path, _ in arrangement.places}
