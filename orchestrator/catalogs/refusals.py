@@ -42,10 +42,14 @@ def refusal(answer: Answer, source: Source, repo: RepoId, revision: str, *, had_
         return FileAbsentError(f"{name}@{revision} has no such file or folder at {site}", source=site)
     if code == "RepoNotFound" or answer.status in (401, 404):
         words = f"glm-aria search {as_word(Target(RepoId(RepoType.MODEL, name.rpartition('/')[2])))}"
+        if repo.type is RepoType.MODEL:
+            otherwise = f", or name a dataset as {as_word(Target(RepoId(RepoType.DATASET, repo.name)))}"
+        else:
+            words, otherwise = f"{words} --type {repo.type.value}", ""
         private = "the account of your token may not see it" if had_token else f"it may be private: {login}"
         return RepoAbsentError(
             f"{name} was not found at {site}",
-            hint=f"check the spelling of org/name ({words}); {private}",
+            hint=f"check the spelling of org/name ({words}){otherwise}; {private}",
             source=site,
         )
     if answer.status == 403:

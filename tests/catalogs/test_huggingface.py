@@ -120,6 +120,20 @@ def test_a_refusal_is_an_error_with_a_hint_and_no_token(
     assert token is None or token not in f"{caught.value.message}{caught.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (RepoType.MODEL, "(glm-aria search none), or name a dataset as datasets/org/none;"),
+        (RepoType.DATASET, "(glm-aria search none --type dataset);"),
+        (RepoType.SPACE, "(glm-aria search none --type space);"),
+    ],
+)
+def test_what_is_not_found_is_searched_by_its_type(hub: LoopbackHub, kind: RepoType, words: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        huggingface(hub).revision(Ref(RepoId(kind, "org/none")))
+    assert words in (caught.value.hint or "")
+
+
 def test_a_401_without_a_code_is_not_found() -> None:
     with (
         LoopbackHub([], tokens=TOKENS, explicit_codes=False) as hub,
