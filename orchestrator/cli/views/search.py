@@ -17,6 +17,8 @@ def show_found(found: SearchDocument, *, now: float) -> None:
     """Each repo on a line; below it its quantisations. `now` is unix seconds."""
     if not found.found:
         terminal.say(f"no {found.type} of this name was found: {found.words}")
+        if any(mark in found.words for mark in ":@"):
+            terminal.say("a search takes words of a name alone: no address, revision or quantisation")
         return
     rows: list[tuple[str, ...]] = []
     for one in found.found:

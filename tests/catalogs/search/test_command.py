@@ -76,6 +76,15 @@ def test_nothing_found_is_told(shops: Shops, capsys: pytest.CaptureFixture[str])
     assert (code, out, err) == (0, "", "no model of this name was found: no such\n")
 
 
+@pytest.mark.parametrize("word", ["https://huggingface.co/org/none", "org/none:Q4_K_M", "org/none@main"])
+def test_a_ref_or_an_address_is_told_to_be_no_name(word: str, shops: Shops, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, word, *both(shops))
+    assert (code, err.splitlines()[1:]) == (
+        0,
+        ["a search takes words of a name alone: no address, revision or quantisation"],
+    )
+
+
 def test_a_site_that_is_down_is_a_warning_and_both_are_an_error(
     shops: Shops, capsys: pytest.CaptureFixture[str]
 ) -> None:
