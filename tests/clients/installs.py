@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -31,25 +31,25 @@ def python_of(environment: str, folder_of_pins: Path = PINS) -> Path:
     pins = folder_of_pins / f"{environment}.txt"
 
     def install(folder: Path) -> None:
-        _run(sys.executable, "-m", "venv", "--without-pip", str(folder))
+        run(sys.executable, "-m", "venv", "--without-pip", str(folder))
         pip = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "--disable-pip-version-check")
         # Python compiles the few modules that a client imports, in a third of the time that all of them take.
-        _run(*pip, "install", "--quiet", "--no-compile", "--require-hashes", "--requirement", str(pins))
+        run(*pip, "install", "--quiet", "--no-compile", "--require-hashes", "--requirement", str(pins))
 
     base = f"{sys.version} {sys.base_prefix}".encode()
-    return _made(environment, pins.read_bytes() + base, install) / "bin" / "python"
+    return made(environment, pins.read_bytes() + base, install) / "bin" / "python"
 
 
-def node_modules() -> Path:
-    """The folder with the packages for node."""
+def node_modules(pins: Path = NODE) -> Path:
+    """The folder with the packages for node that a package-lock.json names."""
 
     def install(folder: Path) -> None:
         folder.mkdir()
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(NODE / name, folder)
-        _run("npm", "ci", "--omit=optional", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
+            shutil.copy(pins / name, folder)
+        run("npm", "ci", "--omit=optional", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
 
-    return _made("node", (NODE / "package-lock.json").read_bytes(), install) / "node_modules"
+    return made(pins.name, (pins / "package-lock.json").read_bytes(), install) / "node_modules"
 
 
 def install_all() -> None:
@@ -59,8 +59,8 @@ def install_all() -> None:
     node_modules()
 
 
-def _made(name: str, pins: bytes, install: Callable[[Path], None]) -> Path:
-    """The folder, with what `install` puts there. One that was not finished is made anew."""
+def made(name: str, pins: bytes, install: Callable[[Path], None]) -> Path:
+    """The folder of these pins, with what `install` puts there. One that was not finished is made anew."""
     home = user_cache_path("glm-aria-tests")
     home.mkdir(parents=True, exist_ok=True)
     folder = home / f"{name}-{hashlib.sha256(pins).hexdigest()[:12]}"
@@ -83,6 +83,7 @@ def _remove_idle(home: Path) -> None:
             shutil.rmtree(whole.parent, ignore_errors=True)
 
 
-def _run(*command: str, cwd: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+def run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    """Run a command that installs something, or fail with what it said."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{' '.join(command)} failed\n{done.stdout}\n{done.stderr}"
