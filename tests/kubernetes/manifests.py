@@ -61,13 +61,21 @@ def renderer() -> Path:
     """The program that renders charts, built once for a user."""
     need("go", "golang-go")
     if not (_GOPATH / "src/github.com/Masterminds/sprig").is_dir() or not (_GOPATH / "src/sigs.k8s.io/yaml").is_dir():
-        pytest.skip("there is no sprig for Go: install golang-github-masterminds-sprig-dev and golang-k8s-sigs-yaml-dev")
+        pytest.skip(
+            "there is no sprig for Go: install golang-github-masterminds-sprig-dev and golang-k8s-sigs-yaml-dev"
+        )
     source = HERE / "render" / "main.go"
     version = subprocess.run(["go", "version"], capture_output=True, check=True, timeout=60).stdout
 
     def install(folder: Path) -> None:
         folder.mkdir()
-        env = {**os.environ, "GO111MODULE": "off", "GOPATH": str(_GOPATH), "GOFLAGS": "", "GOCACHE": str(folder / "cache")}
+        env = {
+            **os.environ,
+            "GO111MODULE": "off",
+            "GOPATH": str(_GOPATH),
+            "GOFLAGS": "",
+            "GOCACHE": str(folder / "cache"),
+        }
         run("go", "build", "-trimpath", "-o", str(folder / "render"), str(source), env=env)
         shutil.rmtree(folder / "cache")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.desired.wish.document import parse_document
 from tests.kubernetes.manifests import HERE, Manifest, charted, containers, examples, parsed, render
 
 VARIABLES = {"NODE_NAME": "node-1", "POD_NAMESPACE": "models"}
+SETTINGS = "/etc/glm-aria/settings/config.toml"
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,12 @@ def everything() -> list[Manifest]:
     return [*parsed(render(HERE / "everything.yaml")), *(one for name in values for one in charted(name)), *examples()]
 
 
-def test_each_command_line_is_one_that_glm_aria_takes(everything: list[Manifest]) -> None:
-    found = list(command_lines(everything))
+def test_each_command_line_is_one_that_glm_aria_takes(everything: list[Manifest], tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    found = [
+        [word.replace(SETTINGS, f"{tmp_path}/config.toml") for word in words] for words in command_lines(everything)
+    ]
+    assert any(f"--config={tmp_path}/config.toml" in words for words in found)
     assert {words[0] for words in found} >= {"node", "serve", "scheduler", "fleet", "pull", "run"}
     for words in found:
         parse(words)
@@ -47,7 +53,7 @@ def test_each_desired_state_can_be_read(everything: list[Manifest]) -> None:
     texts = [one["data"]["desired.toml"] for one in everything if "desired.toml" in one.get("data", {})]
     assert texts
     for text in texts:
-        assert parse_document("desired.toml", {"desired.toml": text}.__getitem__).items
+        assert parse_document("desired.toml", {"desired.toml": text}.__getitem__).models
 
 
 def command_lines(manifests: list[Manifest]) -> Iterator[list[str]]:
@@ -63,13 +69,12 @@ def command_lines(manifests: list[Manifest]) -> Iterator[list[str]]:
 
 def parse(words: list[str]) -> None:
     """Parse as glm-aria does. Raises click.UsageError."""
-    context = cli.make_context("glm-aria", list(words))
-    command: click.Command = cli
-    left = list(words)
-    while isinstance(command, click.Group) and left:
-        _, found, left = command.resolve_command(context, left)
-        assert found is not None
-        command = found
-        if isinstance(command, click.Group) and not (left and not left[0].startswith("-")):
-            break
-    command.make_context(words[0], left, parent=context)
+    command: click.Command | None = cli
+    context = None
+    name: str | None = "glm-aria"
+    while command is not None:
+        context = command.make_context(name, words, parent=context)
+        words = [*context._protected_args, *context.args]
+        if not isinstance(command, click.Group) or not words:
+            return
+        name, command, words = command.resolve_command(context, words)

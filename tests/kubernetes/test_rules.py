@@ -64,10 +64,8 @@ def test_promtool_takes_the_rules_and_those_of_nodes_fire_when_they_should(writt
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("field", "planted"), [("expr", "sum by ("), ("for", "soon"), ("alert", None)])
-def test_promtool_refuses_a_planted_error(
-    groups: list[Manifest], tmp_path: Path, field: str, planted: str | None
-) -> None:
+@pytest.mark.parametrize(("field", "planted"), [("expr", "sum by ("), ("for", "soon"), ("labels", ["planted"])])
+def test_promtool_refuses_a_planted_error(groups: list[Manifest], tmp_path: Path, field: str, planted: object) -> None:
     wrong = yaml.safe_load(yaml.safe_dump({"groups": groups}))
     wrong["groups"][0]["rules"][0][field] = planted
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(wrong))
