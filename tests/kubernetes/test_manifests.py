@@ -92,7 +92,7 @@ def test_kustomize_refuses_an_unknown_field_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_example_of_an_overlay_puts_its_own_in_place_of_what_the_base_has() -> None:
-    made = kustomized(ROOT / "examples" / "overlay")
+    made = kustomized(ROOT / "examples" / "overlay", is_overlay=True)
     assert not any(errors_of(made))
     assert {one["metadata"]["namespace"] for one in made} == {"models"}
     assert {one["image"] for one in containers(made)} == {"registry.example/glm-aria:1.0.0"}
