@@ -111,6 +111,12 @@ def test_a_pure_import_is_not(source: str) -> None:
     assert offences(source, Path("core/plan.py")) == []
 
 
+def test_trees_are_walked_by_one_room() -> None:
+    """Others make trees that are deeper than the stack of Python, which os.walk of 3.11 needs."""
+    files = [path for path in PACKAGE.rglob("*.py") if "os.walk(" in path.read_text("utf-8")]
+    assert files == []
+
+
 PLATFORM = "platform"
 """The one room that may name what Windows or macOS lacks."""
 SOME_LACK_THE_MODULE = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}

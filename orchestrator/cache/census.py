@@ -24,6 +24,7 @@ from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.disk.file_stat import FileStat
 from orchestrator.errors import CannotCreateError, GlmAriaError, UnsafeError
+from orchestrator.platform.files import walk_paths
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import REF_BYTES, read_small_text
 
@@ -267,7 +268,7 @@ def _snapshot(
     files: dict[str, FileStat] = {}
     odd: dict[str, FileStat] = {}
     touched = 0.0
-    for folder, folders, names in os.walk(entry.path):
+    for folder, folders, names in walk_paths(entry.path):
         for name in (*names, *folders):
             path = os.path.join(folder, name)
             try:
@@ -309,7 +310,7 @@ def _refs(folder: Path) -> tuple[dict[str, str], bool, list[Path]]:
         nonlocal is_bad
         is_bad = is_bad or not isinstance(error, FileNotFoundError)
 
-    for at, folders, names in os.walk(folder, onerror=note):
+    for at, folders, names in walk_paths(folder, onerror=note):
         odd = {name for name in (*folders, *names) if is_no_ref(name)}
         strays += [Path(at, name) for name in sorted(odd)]
         folders[:] = [name for name in folders if name not in odd]

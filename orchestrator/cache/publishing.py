@@ -22,6 +22,7 @@ from orchestrator.disk.conflicts import look_at
 from orchestrator.disk.durability import sync_folders
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError, TemporaryError
+from orchestrator.platform.files import walk_paths
 from orchestrator.system.failures import is_closed
 
 CACHEDIR_TAG = (
@@ -152,7 +153,7 @@ class RefNames:
             if not at.is_dir():
                 here = at.relative_to(refs).as_posix()
                 return None if here == revision else here
-        below = next((Path(folder, names[0]) for folder, _, names in os.walk(at) if names), None)
+        below = next((Path(folder, names[0]) for folder, _, names in walk_paths(at) if names), None)
         return below.relative_to(refs).as_posix() if below else None
 
 

@@ -13,7 +13,9 @@ import os
 import stat
 from pathlib import Path, PurePath
 
+from orchestrator.disk.access import others_who_may_exchange
 from orchestrator.disk.folders import Folder, named, planted
+from orchestrator.errors import UnsafeError
 from orchestrator.platform.open_flags import CLOEXEC
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
@@ -130,6 +132,33 @@ def make_folder(root: Folder, inside: str | PurePath) -> tuple[Folder, list[Path
     changed: list[Path] = []
     with on_disk("create", root.path / inside):
         return root.beneath(inside, changed), changed
+
+
+def make_aside(root: Folder, inside: str | PurePath) -> tuple[Folder, list[Path]]:
+    """Open a folder as `make_folder` does, for new names that are then renamed within `root`.
+
+    Others could exchange a new name there, so that theirs gets into place: where they may not do so in `root`, the
+    folder is closed to them. Raises UnsafeError when it is theirs.
+    """
+    aside, changed = make_folder(root, inside)
+    if _who(root) is not None or _who(aside) is None:
+        return aside, changed
+    with contextlib.suppress(OSError):
+        aside.held.chmod(stat.S_IMODE(os.fstat(aside.fd).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    reason = _who(aside)
+    if reason is None:
+        return aside, changed
+    aside.close()
+    raise UnsafeError(
+        f"new files would be made in {os.fspath(aside.path)!r}, and {reason}; nothing was changed",
+        hint="remove that folder, or choose another place",
+        file=str(aside.path),
+    )
+
+
+def _who(folder: Folder) -> str | None:
+    """Others who may exchange what lies in an open folder."""
+    return others_who_may_exchange(os.fstat(folder.fd), folder.held)
 
 
 def refuse_link(folder: Path, found: os.stat_result | None = None) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from orchestrator.core.files import Digest
 from orchestrator.core.names import check_path
-from orchestrator.disk.access import belongs_to_others
+from orchestrator.disk.access import belongs_to_others, others_who_may_write
 from orchestrator.disk.conflicts import in_the_way, look_at
 from orchestrator.disk.copies import Mode
 from orchestrator.disk.state_file import UNREADABLE
@@ -24,6 +24,8 @@ from orchestrator.layouts.interface import OWN
 from orchestrator.proof.hashing import hash_file
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
+BOOK_MODE = 0o644
+"""Nobody but us may write to it, whatever the umask: it says which files may be removed."""
 _APART = (Mode.COPY, Mode.REFLINK)
 
 
@@ -48,14 +50,17 @@ class PlaceState(StrEnum):
 
 
 class Book:
-    """The book at the place `book` of the folder `root`, as the last run left it."""
+    """The book at the place `book` of the folder `root`, as the last run left it.
+
+    One that others may have written counts as absent: it would say that files of the user's are ours to remove.
+    """
 
     SCHEMA: ClassVar = "glm-aria-folder/1"
 
     def __init__(self, root: Path, book: str) -> None:
         self._root = root
         self._path = root / book
-        self._old = self._read(self._path)
+        self._old = self._read(self._path, judge=lambda found: _refuse_of_others(found, self._path))
         self._entries = {str(entry["place"]): entry for entry in self._old.get("files", ())}
 
     def state(self, piece: Piece, mode: Mode, stop: threading.Event | None) -> PlaceState | Mode:
@@ -127,9 +132,9 @@ class Book:
                 found |= {str(entry["place"]): str(book.get("repo")) for entry in book.get("files", ())}
         return found
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path, judge: Callable[[os.stat_result], None] | None = None) -> dict[str, Any]:
         try:
-            data = json.loads(read_small(path, RECORD_BYTES))
+            data = json.loads(read_small(path, RECORD_BYTES, judge=judge))
             if data["schema"] != self.SCHEMA:
                 return {}
             for entry in data["files"]:
@@ -157,6 +162,11 @@ class Book:
         if as_left and not belongs_to_others(found):
             return bool(self._entries[piece.place]["digest"] == str(piece.digest))
         return hash_file(path, piece.digest.algorithm, size=piece.size, stop=stop) == piece.digest
+
+
+def _refuse_of_others(found: os.stat_result, path: Path) -> None:
+    if reason := others_who_may_write(found, path):
+        raise PermissionError(reason)
 
 
 def _suits(used: Mode, asked: Mode) -> bool:

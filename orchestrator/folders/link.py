@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.cache.cache import Cache
@@ -13,13 +12,11 @@ from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
-from orchestrator.disk.places import nearest
 from orchestrator.errors import UsageError
 from orchestrator.folders.cached import CachedModel, open_model
 from orchestrator.folders.project import Linked, Project, make_project
 from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
-from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
 
 
@@ -63,14 +60,14 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     Raises what `open_model`, `Layout.arrange` and `make_project` raise.
     """
     layout, folder, repo = request.layout, request.folder.folder, request.target.repo
-    if layout.is_of_program and repo.type is not RepoType.MODEL:
+    if layout.shares and repo.type is not RepoType.MODEL:
         raise UsageError(f"{repo.url_path} is no model, and {layout.title} reads models only")
-    mode = request.mode or (Mode.SHARE if layout.is_of_program else Mode.AUTO)
+    mode = request.mode or (Mode.SHARE if layout.shares else Mode.AUTO)
     with cache.blobs.use() as use:
         found = open_model(request.target, cache, use, stop)
         model = ModelFiles(repo, found.commit, request.target.revision, found.files)
         arrangement = layout.arrange(model)
-        if layout.is_of_program and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
+        if layout.shares and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
             there = ToolFolder(folder, f"{layout.title} reads this cache itself")
             return LinkReport(repo, found.commit, _trust(found), there, layout.name, (), found.missing)
         wanted = {path for path, _ in arrangement.places}
@@ -78,13 +75,11 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         if request.portable:
             refuse_unportable(file.path for file in chosen)
         refuse_odd_names(chosen, folder)
-        folder /= arrangement.inside
-        if not request.dry_run and _may_copy(mode, folder, cache.layout.cache_dir):
+        inside = folder / arrangement.inside
+        if mode in (Mode.AUTO, Mode.COPY) and not inside.exists() and not request.dry_run:
             # Where the file system shares copies this asks for too much, never for too little.
-            places = dict(arrangement.places)
-            new = [file.size for file in chosen if not os.path.lexists(folder / places[file.path])]
-            space_.check(sum(new), folder, flag="DIR")
-            space_.check_largest(max(new, default=0), folder)
+            space_.check(sum(file.size for file in chosen), inside)
+            space_.check_largest(max((file.size for file in chosen), default=0), inside)
         trust = _trust(found)
         named = f"{repo.url_path}@{request.target.revision or found.commit}"
         project = Project(named, model, trust, layout.name, arrangement, __version__)
@@ -94,7 +89,7 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         repo,
         found.commit,
         trust,
-        ToolFolder(folder, request.folder.because),
+        ToolFolder(inside, request.folder.because),
         layout.name,
         files,
         found.missing,
@@ -102,14 +97,6 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         arrangement.commands,
         request.dry_run,
     )
-
-
-def _may_copy(mode: Mode, folder: Path, cache_dir: Path) -> bool:
-    """True where files are copied if the file system shares no blocks: on another volume no hard link is possible."""
-    if mode is not Mode.SHARE:
-        return mode in (Mode.AUTO, Mode.COPY)
-    with on_disk("look at", folder):
-        return nearest(folder).stat().st_dev != cache_dir.stat().st_dev
 
 
 def _trust(found: CachedModel) -> Trust | None:

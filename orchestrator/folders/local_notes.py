@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from orchestrator.cache.publishing import CACHEDIR_TAG
 from orchestrator.cache.trees import holds, listed, render
 from orchestrator.core.files import RepoFile
-from orchestrator.disk.atomic import make_folder, sweep_scratch, write_file
+from orchestrator.disk.atomic import make_aside, make_folder, sweep_scratch, write_file
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import CannotCreateError
 from orchestrator.system.small_files import read_small
@@ -53,7 +53,7 @@ class LocalNotes:
 
         The folders in which a name was added are appended to `made`.
         """
-        self._opened, more = make_folder(opened, PLACE)
+        self._opened, more = make_aside(opened, PLACE)
         made += more
         sweep_scratch(self._opened.held)
         for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*")):

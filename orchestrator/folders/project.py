@@ -7,23 +7,33 @@ which finds the same bytes and keeps them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.trust import Trust
-from orchestrator.disk.atomic import drop, make_folder, open_root, scratch, sweep_scratch, write_file
+from orchestrator.disk.atomic import (
+    drop,
+    make_aside,
+    make_folder,
+    open_root,
+    refuse_link,
+    scratch,
+    sweep_scratch,
+    write_file,
+)
 from orchestrator.disk.conflicts import in_the_way, make_room, refuse_folders, refuse_strange
 from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
 from orchestrator.disk.folders import Folder
-from orchestrator.folders.book import Book, Piece, PlaceState
+from orchestrator.folders.book import BOOK_MODE, Book, Piece, PlaceState
 from orchestrator.layouts.interface import OWN, Arrangement, ModelFiles
 from orchestrator.proof.hashing import halt
 from orchestrator.system.failures import on_disk
@@ -62,13 +72,17 @@ def make_project(
     dry_run: bool = False,
     stop: threading.Event | None = None,
 ) -> tuple[Linked, ...]:
-    """Make or update the folder. Durable when it returns. Files of an older revision that we put there go.
+    """Make or update the model in `folder`, which the user named. Durable when it returns.
 
-    Raises CannotCreateError before anything is written when something else lies at a place (unless `force`), or when
-    the file system cannot do what `mode` asks for; UnsafeError for symlinked folders; NoSpaceError, Interrupted. A dry
-    run finds out the same, and writes nothing.
+    Files of an older revision that we put there go. Raises CannotCreateError before anything is written when something
+    else lies at a place (unless `force`), or when the file system cannot do what `mode` asks for; UnsafeError for
+    symlinked folders, and where others could exchange files on their way; NoSpaceError, Interrupted. A dry run finds
+    out the same, and writes nothing.
     """
-    root = Path(os.path.realpath(folder))
+    top, inside = Path(os.path.realpath(folder)), project.arrangement.inside
+    root = top / inside
+    for way in (root, *root.parents)[: len(PurePath(inside).parts)]:
+        refuse_link(way)
     pieces = _pieces(project)
     book = Book(root, project.arrangement.book)
     wanted = tuple(piece.place for piece in pieces)
@@ -83,8 +97,8 @@ def make_project(
     if dry_run:
         modes = {place: _mode(state) for place, state in known.items()}
         return tuple(Linked(piece, modes[piece.place], modes[piece.place] is None) for piece in pieces)
-    with open_root(root) as opened:
-        own, made = make_folder(opened, OWN)
+    with _opened(top, inside) as opened:
+        own, made = make_aside(opened, OWN)
         with own:
             touched = set(made)
             sweep_scratch(own.held)
@@ -108,10 +122,20 @@ def make_project(
             if book.changes(text):
                 at, made = make_folder(opened, PurePath(project.arrangement.book).parent)
                 with at:
-                    write_file(root / project.arrangement.book, text, own.held, folder=at)
+                    write_file(root / project.arrangement.book, text, own.held, mode=BOOK_MODE, folder=at)
                 touched.update([*made, at.path])
         sync_folders(opened, touched)
     return tuple(done)
+
+
+@contextlib.contextmanager
+def _opened(top: Path, inside: str) -> Iterator[Folder]:
+    """The folder `inside` the one that the user named, open, through no symlink, made where it is missing."""
+    with open_root(top) as named:
+        folder, made = make_folder(named, inside)
+        with folder:
+            yield folder
+        sync_folders(named, made)
 
 
 def _pieces(project: Project) -> tuple[Piece, ...]:

@@ -23,6 +23,7 @@ from orchestrator.core.files import Algorithm, Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
 from orchestrator.core.refs import Ref, RepoId
 from orchestrator.disk import space
+from orchestrator.disk.access import others_who_may_write
 from orchestrator.disk.copies import Mode, make
 from orchestrator.errors import (
     CannotCreateError,
@@ -38,6 +39,7 @@ from orchestrator.events import Emit, Phase, Queued
 from orchestrator.folders.listings import listings_for
 from orchestrator.layouts.interface import OWN, Layout, ToolFolder
 from orchestrator.lists.request import PullRequest
+from orchestrator.platform.files import walk_paths
 from orchestrator.proof.hashing import read_both, read_whole
 from orchestrator.proof.progress import Reading
 from orchestrator.proof.verified import verify
@@ -190,7 +192,7 @@ class _Walk:
     def files(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Every regular file, each content once; links to files are followed, to folders are not."""
         seen: set[tuple[int, int]] = set()
-        for at, folders, names in os.walk(self.folder, onerror=self._refused):
+        for at, folders, names in walk_paths(self.folder, onerror=self._refused):
             real = Path(os.path.realpath(at))
             folders[:] = sorted(name for name in folders if name != OWN and real / name != self.own)
             for name in sorted(names):
@@ -298,9 +300,14 @@ def _failed(path: Path, size: int, error: GlmAriaError) -> Imported:
 
 
 def _stage(source: Path, part: Path, *, hard: bool) -> Mode:
+    """Make the part. A file that others may write is copied: it would change in the cache after its proof."""
     if hard:
         with contextlib.suppress(CannotCreateError):
-            return make(Mode.HARD, source, part)
+            made = make(Mode.HARD, source, part)
+            # Looked at by its new name, which nobody exchanges.
+            if others_who_may_write(part.lstat(), part) is None:
+                return made
+            part.unlink()
     return make(Mode.AUTO, source, part)
 
 

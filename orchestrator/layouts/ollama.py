@@ -158,7 +158,7 @@ class Ollama:
 
     name: str = "ollama"
     title: str = "Ollama"
-    is_of_program: bool = True
+    shares: bool = True
     called: OllamaName | None = None
 
     def find(self, around: Surroundings) -> ToolFolder | None:

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.refs import Ref, RepoId, RepoType
+from orchestrator.disk.access import belongs_to_others
 from orchestrator.errors import GlmAriaError
+from orchestrator.platform.files import walk_paths
 from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
 
 def folders_in(folder: Path) -> tuple[Path, ...]:
-    """The folders in one, sorted, without hidden ones; links to folders count. Empty where it cannot be read."""
+    """The folders in one, sorted, without hidden ones. Empty where it cannot be read.
+
+    Links to folders count, but not those of others: the names of what they lead to may be nobody's business.
+    """
     found = []
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
             with contextlib.suppress(OSError):
-                if not path.name.startswith(".") and path.is_dir():
+                is_planted = path.is_symlink() and belongs_to_others(path.lstat())
+                if not path.name.startswith(".") and path.is_dir() and not is_planted:
                     found.append(path)
     return tuple(found)
 
 
 def has_file(folder: Path) -> bool:
     """True when something that is no folder lies somewhere below."""
-    return any(names for _, _, names in os.walk(folder))
+    return any(names for _, _, names in walk_paths(folder))
 
 
 def refs_of(*names: str) -> Iterator[Ref]:

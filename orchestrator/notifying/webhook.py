@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from orchestrator.core.network.webhooks import Webhook, WebhookKind
 from orchestrator.core.text import redacted
@@ -13,6 +14,8 @@ from orchestrator.net.session import Net
 from orchestrator.notifying.ending import Ending
 
 _MOST_SAID = 200
+_MARKS = re.compile(r"[@<]|\](?=\()")
+"""The beginnings of mentions, tags and links; behind them a blank of no width goes in."""
 
 
 def post(ending: Ending, webhook: Webhook, net: Net) -> str | None:
@@ -42,16 +45,21 @@ def body_of(ending: Ending, kind: WebhookKind) -> str:
         case WebhookKind.JSON:
             return encode(ending)
         case WebhookKind.SLACK | WebhookKind.MATTERMOST:
-            return json.dumps({"text": _escaped(ending.text) if kind is WebhookKind.SLACK else ending.text})
+            return json.dumps({"text": _escaped(ending.text) if kind is WebhookKind.SLACK else _plain(ending.text)})
         case WebhookKind.FEISHU:
-            return json.dumps({"msg_type": "text", "content": {"text": ending.text}})
+            return json.dumps({"msg_type": "text", "content": {"text": _plain(ending.text)}})
         case WebhookKind.DINGTALK | WebhookKind.WECOM:
-            return json.dumps({"msgtype": "text", "text": {"content": ending.text}})
+            return json.dumps({"msgtype": "text", "text": {"content": _plain(ending.text)}})
 
 
 def _escaped(text: str) -> str:
     """A text that Slack takes for no link and no mention."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _plain(text: str) -> str:
+    """A text in which no chat finds a mention, a tag or a link: who names a file of a repo must not call people."""
+    return _MARKS.sub("\\g<0>\u200b", text)
 
 
 def _refusal(answer: Answer, webhook: Webhook) -> str | None:

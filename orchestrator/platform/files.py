@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.platform.lacking import lacks
@@ -59,10 +59,44 @@ def set_mode(fd: int, mode: int) -> None:
 
 
 def walk(top: str, *, dir_fd: int, topdown: bool = True) -> Iterator[tuple[str, list[str], list[str], int]]:
-    """Walk a tree below an open folder, as os.fwalk does."""
-    if sys.platform != "win32":
-        return os.fwalk(top, topdown, dir_fd=dir_fd)
-    raise lacks("folders that stay open")
+    """Walk a tree below an open folder, as os.fwalk does. Raises OSError for one that is nested too deep for that."""
+    if sys.platform == "win32":
+        raise lacks("folders that stay open")
+    try:
+        yield from os.fwalk(top, topdown, dir_fd=dir_fd)
+    except RecursionError as error:
+        raise OSError(errno.ENAMETOOLONG, "folders are nested too deep", top) from error
+
+
+def walk_paths(
+    top: str | os.PathLike[str], onerror: Callable[[OSError], object] = lambda _error: None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a tree as os.walk does, from the top down, however deep it is.
+
+    Python 3.11 calls itself for each folder on the way, and others may have made more of these than its stack takes.
+    """
+    left = [os.fspath(top)]
+    while left:
+        at = left.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(at) as entries:
+                for entry in entries:
+                    (folders if _is_folder(entry) else names).append(entry.name)
+        except OSError as error:
+            onerror(error)
+            continue
+        yield at, folders, names
+        below = (os.path.join(at, name) for name in reversed(folders))  # noqa: PTH118 - thousands of them
+        left += (path for path in below if not os.path.islink(path))  # noqa: PTH114 - as above
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def sync_data(fd: int) -> None:

@@ -13,6 +13,7 @@ from orchestrator.core.names import is_git_folder
 from orchestrator.core.refs import RepoId, is_commit, parse_folder
 from orchestrator.disk.file_stat import Identity
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
+from orchestrator.platform.files import walk_paths
 from orchestrator.system.failures import on_disk
 
 # What programs keep for themselves in a folder of a model: huggingface_hub's notes, Python's and Jupyter's caches.
@@ -83,7 +84,7 @@ def changed(path: str) -> IntegrityError:
 
 
 def _files(home: Path, blobs: Path | None) -> Iterator[LocalFile]:
-    for name, folders, names in os.walk(home, onerror=_raise):
+    for name, folders, names in walk_paths(home, onerror=_raise):
         here = Path(name)
         below = here.relative_to(home).as_posix()
         folders[:] = sorted(one for one in folders if not _is_left_out(one, below))

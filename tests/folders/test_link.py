@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType, Target
-from orchestrator.disk import space
 from orchestrator.disk.copies import Mode
-from orchestrator.errors import (
-    CannotCreateError,
-    IntegrityError,
-    Interrupted,
-    NoSpaceError,
-    NotFoundError,
-    UnsafeError,
-    UsageError,
-)
+from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
 from orchestrator.folders.link import LinkReport, LinkRequest, link
 from orchestrator.layouts.interface import Layout, ToolFolder
 from orchestrator.layouts.known import TOOLS, layouts
@@ -30,6 +21,7 @@ from orchestrator.resolve import naming
 from orchestrator.system.signals import Stop
 from tests import plain
 from tests.layouts.gguf import gguf
+from tests.machine.conditions import needs_root
 from tests.plain import FILES, ONE, REPO, THREE, TWO
 
 LAYOUTS = layouts()
@@ -210,31 +202,6 @@ def test_a_program_shares_weights_and_gets_text_of_its_own(cache: Cache, tmp_pat
     assert not any(file.is_new for file in make(cache, tmp_path / "m", layout=STUDIO).files)
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
-    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain.put(cache)
-    monkeypatch.setattr(space, "space", lambda path: space.Space(0, None))
-    folder = tmp_path / "m"
-    folder.mkdir()
-    with pytest.raises(NoSpaceError):
-        make(cache, folder, mode=Mode.COPY)
-    assert list(folder.iterdir()) == []
-    make(cache, folder, layout=STUDIO)  # what is shared takes none
-
-
-@pytest.mark.skipif("not Path('/dev/shm').is_dir()", reason="this system has no second volume")
-def test_another_volume_shares_nothing_and_has_to_have_room(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain.put(cache)
-    with TemporaryDirectory(dir="/dev/shm") as other:
-        assert {file.mode for file in make(cache, Path(other, "m"), layout=STUDIO).files} == {Mode.COPY}
-        monkeypatch.setattr(space, "space", lambda path: space.Space(0, None))
-        make(cache, Path(other, "m"), layout=STUDIO)  # all is there
-        with pytest.raises(NoSpaceError):
-            make(cache, Path(other, "n"), layout=STUDIO)
-        assert not Path(other, "n").exists()
-
-
 def test_models_in_one_folder_leave_each_other_alone(cache: Cache, tmp_path: Path) -> None:
     folder, other = tmp_path / "m", RepoId(RepoType.MODEL, "org/other")
     plain.put(cache)
@@ -340,3 +307,92 @@ def test_what_a_program_clears_by_itself_is_left_to_it(cache: Cache, tmp_path: P
     assert names({"m-Q4_0.gguf": gguf({"version": 1})}, ONE) == (["Q4_0"], 3)
     assert names({"m-Q4_0.gguf": gguf({"version": 2})}, TWO) == (["Q4_0"], 5)
     assert names({"m-Q8_0.gguf": gguf({"version": 2})}, THREE) == (["Q8_0"], 6)
+
+
+@pytest.mark.parametrize("planted", ["org", "org/m"])
+def test_no_link_of_others_leads_out_of_the_folder_of_a_program(cache: Cache, tmp_path: Path, planted: str) -> None:
+    plain.put(cache)
+    elsewhere, link_there = tmp_path / "elsewhere", tmp_path / "models" / planted
+    elsewhere.mkdir()
+    link_there.parent.mkdir(parents=True)
+    link_there.symlink_to(elsewhere)
+    for dry_run in (True, False):
+        with pytest.raises(UnsafeError, match="is a symlink"):
+            make(cache, tmp_path / "models", layout="lm-studio", dry_run=dry_run)
+    assert list(elsewhere.iterdir()) == []
+
+
+def _book(folder: Path, entry: dict[str, object], mode: int = 0o644) -> Path:
+    book = folder / ".glm-aria" / "metadata.json"
+    book.parent.mkdir(parents=True, exist_ok=True)
+    book.write_text(json.dumps({"schema": "glm-aria-folder/1", "repo": "org/m", "files": [entry]}))
+    book.chmod(mode)
+    return book
+
+
+def _entry(folder: Path, place: str) -> dict[str, object]:
+    found = (folder / place).stat()
+    digest = f"sha256:{'0' * 64}"
+    return {"path": place, "place": place, "size": found.st_size, "digest": digest, "mode": "copy",
+            "mtime_ns": found.st_mtime_ns}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "is_there"), [(0o666, True), (0o644, False)])
+def test_a_book_that_others_may_have_written_says_of_nothing_that_it_may_go(
+    cache: Cache, tmp_path: Path, mode: int, is_there: bool
+) -> None:
+    plain.put(cache)
+    mine = tmp_path / "m" / "mine.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    _book(tmp_path / "m", _entry(tmp_path / "m", mine.name), mode)
+    make(cache, tmp_path / "m")
+    assert mine.exists() is is_there
+
+
+def test_nor_does_it_say_of_a_file_that_it_may_be_replaced(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache)
+    mine = tmp_path / "m" / "config.json"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    _book(tmp_path / "m", _entry(tmp_path / "m", mine.name), 0o666)
+    with pytest.raises(CannotCreateError, match="nothing was changed"):
+        make(cache, tmp_path / "m")
+    assert mine.read_bytes() == b"mine"
+
+
+def test_nobody_else_may_write_a_book_whatever_the_umask(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache)
+    before = os.umask(0)
+    try:
+        make(cache, tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m" / ".glm-aria" / "metadata.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_new_files_are_made_where_nobody_can_exchange_them(cache: Cache, tmp_path: Path) -> None:
+    plain.put(cache)
+    aside = tmp_path / "m" / ".glm-aria"
+    aside.mkdir(parents=True)
+    aside.chmod(0o777)
+    make(cache, tmp_path / "m")
+    assert aside.stat().st_mode & 0o777 == 0o755
+    # Where others may do all of that in the whole folder, nothing is won.
+    for folder in (tmp_path / "m", aside):
+        folder.chmod(0o777)
+    make(cache, tmp_path / "m")
+    assert aside.stat().st_mode & 0o777 == 0o777
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_nor_where_another_user_made_the_folder_for_them(cache: Cache, tmp_path: Path, mode: int) -> None:
+    plain.put(cache)
+    aside = tmp_path / "m" / ".glm-aria"
+    aside.mkdir(parents=True)
+    os.chown(aside, 4242, 4242)
+    (tmp_path / "m").chmod(mode)
+    with pytest.raises(UnsafeError, match="belongs to another user"):
+        make(cache, tmp_path / "m")
+    assert content(tmp_path / "m") == {}

@@ -24,6 +24,7 @@ from orchestrator.lists.request import Item, PullRequest
 from orchestrator.resolve.resolve import remember
 from orchestrator.system.signals import Stop
 from tests import plain
+from tests.deep import deep
 from tests.layouts.gguf import gguf
 from tests.modes import modes_hold
 from tests.plain import FILES, MIRROR, ONE, REPO, Heard, PlainCatalog
@@ -115,6 +116,16 @@ def test_a_hard_import_shares_the_inode(cache: Cache, stick: Path) -> None:
     bring(cache, stick, hard=True)
     digest = plain.file_of("a.safetensors", BIG).digest
     assert cache.layout.blob(REPO, digest).samefile(stick / "deep" / "big.sft")
+
+
+def test_but_not_with_a_file_that_others_may_write(cache: Cache, stick: Path) -> None:
+    source = stick / "deep" / "big.sft"
+    source.chmod(0o666)
+    report = bring(cache, stick, hard=True)
+    assert {file.mode for file in report.files if file.path == source} <= {Mode.COPY, Mode.REFLINK}
+    blob = cache.layout.blob(REPO, plain.file_of("a.safetensors", BIG).digest)
+    source.write_bytes(b"other bytes")
+    assert blob.read_bytes() == BIG
 
 
 def test_a_file_goes_to_every_model_that_was_listed(cache: Cache, stick: Path) -> None:
@@ -258,3 +269,10 @@ def test_what_was_linked_for_a_program_comes_back_by_its_digest_alone(tmp_path: 
         found = states(bring(cache, folder, catalog, items=(), layout=layout))
         assert found[weights.name] is ImportState.UNMATCHED
         assert ImportState.IMPORTED not in found.values()
+
+
+def test_a_folder_deeper_than_the_stack_is_no_trouble(cache: Cache, stick: Path) -> None:
+    with deep(stick) as last:
+        (last / "last.bin").write_bytes(FILES["sub/b.safetensors"])
+        report = bring(cache, stick)
+    assert states(report)["last.bin"] is ImportState.IMPORTED

