@@ -4,6 +4,7 @@ Who may import whom is in pyproject.toml, held by `lint-imports`.
 """
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -46,6 +47,10 @@ MOST_LINES = 350
 HEAVY = {"aria2p", "google", "grpc", "huggingface_hub", "jinja2", "rich", "starlette", "transformers", "watchdog"}
 
 
+parsed = functools.lru_cache(maxsize=1)(ast.parse)
+"""Parsing takes nearly all of the time, and one module is looked through several times in a row."""
+
+
 class Import(NamedTuple):
     """One imported name, absolute, and where it is written."""
 
@@ -60,7 +65,7 @@ def imports_in(source: str, path: Path) -> Iterator[Import]:
     """
     # Relative names start from the package that holds the module.
     package = ["orchestrator", *path.parent.parts]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         where = f"{path}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, where) for alias in node.names)
@@ -150,7 +155,7 @@ def lacked(source: str, path: Path) -> list[str]:
     found = [
         f"{where}: {name}" for name, where in imports_in(source, path) if name.partition(".")[0] in SOME_LACK_THE_MODULE
     ]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             named = [(node.value.id, node.attr)]
         elif isinstance(node, ast.ImportFrom):
@@ -202,9 +207,10 @@ KINDS = {"HUGGINGFACE", "MODELSCOPE", "OCI", "REGISTRY", "MLFLOW"}
 
 def kinds_by_hand(source: str) -> list[int]:
     """The lines that import a kind of catalog by its name, or take one from a module."""
+    nodes = ast.walk(ast.parse(source)) if any(kind in source for kind in KINDS) else ()
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes
         if (isinstance(node, ast.ImportFrom) and KINDS & {alias.name for alias in node.names})
         or (isinstance(node, ast.Attribute) and node.attr in KINDS)
     ]
