@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from orchestrator.folders.documents import ImportDocument, ImportedFile, LinkDocument
     from orchestrator.folders.link import LinkReport
 
+_PROGRAMS = ", ".join(get_args(ToolName))
+
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
@@ -43,9 +45,9 @@ class LinkOptions:
     ]
     layout: Annotated[
         LayoutName,
-        option("--layout", default="project", show_default=True,
-               help="project: checkpoints/, config/ and metadata.json. flat: as in the repo. The others: as that "
-               "program looks for models."),
+        option("--layout", default="project", show_default=True, metavar="NAME",
+               help="project: checkpoints/, config/ and metadata.json. flat: as in the repo. Or as a program looks for "
+               f"models: {_PROGRAMS}."),
     ]  # fmt: skip
     called: Annotated[
         str | None,
@@ -127,8 +129,9 @@ class ImportOptions:
     folder: Annotated[str | None, argument("[DIR]", required=False)]
     layout: Annotated[
         ToolName | None,
-        what("--layout", help="DIR is a folder of this program, or its own if you leave DIR out: also import the "
-             "models that the names in it say."),
+        what("--layout", metavar="NAME",
+             help="DIR is a folder of this program, or its own if you leave DIR out: also import the models that the "
+             f"names in it say. NAME: {_PROGRAMS}."),
     ]  # fmt: skip
     model: Annotated[
         str | None,
