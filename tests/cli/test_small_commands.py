@@ -88,6 +88,19 @@ def test_render_refuses_what_it_does_not_know(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("model", ["mine", "./mine"])
+def test_a_folder_before_the_model_is_told_which_comes_first(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = ("--cache-dir", str(tmp_path / "cache"))
+    main(["cache", "link", model, "org/name", *cache])
+    assert "comes before" not in capsys.readouterr().err
+    Path("mine").mkdir()
+    assert main(["cache", "link", model, "org/name", *cache]) in (2, 66)
+    assert f"hint: MODEL comes before DIR: glm-aria cache link org/name {model}\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_the_script_of_a_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -17,7 +20,7 @@ from orchestrator.core.refs import parse_ref, parse_target
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import counted, printable
 from orchestrator.disk import places
-from orchestrator.errors import UsageError
+from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.events import Notice
 from orchestrator.layouts.known import LayoutName, ToolName
 from orchestrator.lists.request import Item, PullRequest
@@ -83,17 +86,30 @@ def link(options: LinkOptions) -> int:
     chosen = [name for name, is_given in modes if is_given]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other")
-    target = parse_target(options.model)
     from orchestrator.app.out_of_cache import LinkHow
     from orchestrator.folders.documents import LinkDocument
 
     where = places.absolute(options.folder) if options.folder else None
     how = LinkHow(chosen[0] if chosen else None, options.called, force=options.force, dry_run=options.dry_run)
-    report = services(shared.settings(options)).link(target, where, options.layout, how)
+    with _right_way_round(options):
+        target = parse_target(options.model)
+        report = services(shared.settings(options)).link(target, where, options.layout, how)
     run = Run(options.place.as_json)
     if report.missing:
         run.emit(_incomplete(report))
     return finish(run, "cache link", LinkDocument.of(report), _print_linked)
+
+
+@contextlib.contextmanager
+def _right_way_round(options: LinkOptions) -> Iterator[None]:
+    """Say which word comes first, where the model is no model but a folder."""
+    try:
+        yield
+    except (NotFoundError, UsageError) as error:
+        model, folder = options.model, options.folder
+        if folder and places.absolute(model).is_dir() and not places.absolute(folder).is_dir():
+            error.hint = f"MODEL comes before DIR: glm-aria cache link {shlex.quote(folder)} {shlex.quote(model)}"
+        raise
 
 
 def _incomplete(report: LinkReport) -> Notice:
