@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.cache.cache import Cache
@@ -12,11 +13,13 @@ from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.core.trust import Trust
 from orchestrator.disk import space as space_
 from orchestrator.disk.copies import Mode
+from orchestrator.disk.places import nearest
 from orchestrator.errors import UsageError
 from orchestrator.folders.cached import CachedModel, open_model
 from orchestrator.folders.project import Linked, Project, make_project
 from orchestrator.layouts.interface import Layout, LeftOut, ModelFiles, ToolFolder
 from orchestrator.resolve.naming import refuse_odd_names
+from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
 
 
@@ -60,14 +63,14 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
     Raises what `open_model`, `Layout.arrange` and `make_project` raise.
     """
     layout, folder, repo = request.layout, request.folder.folder, request.target.repo
-    if layout.shares and repo.type is not RepoType.MODEL:
+    if layout.is_of_program and repo.type is not RepoType.MODEL:
         raise UsageError(f"{repo.url_path} is no model, and {layout.title} reads models only")
-    mode = request.mode or (Mode.SHARE if layout.shares else Mode.AUTO)
+    mode = request.mode or (Mode.SHARE if layout.is_of_program else Mode.AUTO)
     with cache.blobs.use() as use:
         found = open_model(request.target, cache, use, stop)
         model = ModelFiles(repo, found.commit, request.target.revision, found.files)
         arrangement = layout.arrange(model)
-        if layout.shares and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
+        if layout.is_of_program and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):
             there = ToolFolder(folder, f"{layout.title} reads this cache itself")
             return LinkReport(repo, found.commit, _trust(found), there, layout.name, (), found.missing)
         wanted = {path for path, _ in arrangement.places}
@@ -76,10 +79,12 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
             refuse_unportable(file.path for file in chosen)
         refuse_odd_names(chosen, folder)
         inside = folder / arrangement.inside
-        if mode in (Mode.AUTO, Mode.COPY) and not inside.exists() and not request.dry_run:
+        if not request.dry_run and _may_copy(mode, inside, cache.layout.cache_dir):
             # Where the file system shares copies this asks for too much, never for too little.
-            space_.check(sum(file.size for file in chosen), inside)
-            space_.check_largest(max((file.size for file in chosen), default=0), inside)
+            places = dict(arrangement.places)
+            new = [file.size for file in chosen if not os.path.lexists(inside / places[file.path])]
+            space_.check(sum(new), inside, flag="DIR")
+            space_.check_largest(max(new, default=0), inside)
         trust = _trust(found)
         named = f"{repo.url_path}@{request.target.revision or found.commit}"
         project = Project(named, model, trust, layout.name, arrangement, __version__)
@@ -97,6 +102,14 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         arrangement.commands,
         request.dry_run,
     )
+
+
+def _may_copy(mode: Mode, folder: Path, cache_dir: Path) -> bool:
+    """True where files are copied if the file system shares no blocks: on another volume no hard link is possible."""
+    if mode is not Mode.SHARE:
+        return mode in (Mode.AUTO, Mode.COPY)
+    with on_disk("look at", folder):
+        return nearest(folder).stat().st_dev != cache_dir.stat().st_dev
 
 
 def _trust(found: CachedModel) -> Trust | None:

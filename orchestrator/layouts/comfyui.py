@@ -41,7 +41,7 @@ class ComfyUi:
 
     name: str = "comfyui"
     title: str = "ComfyUI"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """The folder of the workspace of comfy-cli, or of the desktop program."""

@@ -33,7 +33,7 @@ def folder_of(layout: Layout, named: Path | None, around: Surroundings) -> ToolF
     if named is not None:
         return ToolFolder(named, "")
     found = layout.find(around)
-    if found is None and not layout.shares:
+    if found is None and not layout.is_of_program:
         raise UsageError("no folder for the model is named", hint=_NAME_IT)
     if found is None:
         raise UsageError(

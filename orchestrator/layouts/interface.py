@@ -115,8 +115,8 @@ class Layout(Protocol):
         """The name of the program, for people."""
 
     @property
-    def shares(self) -> bool:
-        """True where the program only reads: large files may then be hard links to the cache."""
+    def is_of_program(self) -> bool:
+        """True for a folder of a program, which only reads: large files may then be hard links to the cache."""
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """The folder where the program looks on this machine, whether or not it exists; None where it says nowhere.

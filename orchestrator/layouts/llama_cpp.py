@@ -53,7 +53,7 @@ class LlamaCpp:
 
     name: str = "llama.cpp"
     title: str = "llama.cpp"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """The folder that the first variable says which is set, else huggingface_hub's."""
@@ -83,7 +83,7 @@ class LlamaCppFlat:
 
     name: str = "llama.cpp-flat"
     title: str = "llama.cpp before March 2026"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """LLAMA_CACHE, else `llama.cpp` in the folder for caches."""

@@ -34,7 +34,7 @@ class LmStudio:
 
     name: str = "lm-studio"
     title: str = "LM Studio"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """The folder of its settings, or the usual one in its home."""

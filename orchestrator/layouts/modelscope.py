@@ -33,7 +33,7 @@ class ModelScope:
 
     name: str = "modelscope"
     title: str = "ModelScope"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """MODELSCOPE_CACHE, else the usual folder."""
@@ -61,7 +61,7 @@ class OlderModelScope:
 
     name: str = "modelscope-1.37"
     title: str = "ModelScope up to 1.37"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """MODELSCOPE_CACHE, else the usual folder."""

@@ -158,7 +158,7 @@ class Ollama:
 
     name: str = "ollama"
     title: str = "Ollama"
-    shares: bool = True
+    is_of_program: bool = True
     called: OllamaName | None = None
 
     def find(self, around: Surroundings) -> ToolFolder | None:

@@ -19,7 +19,7 @@ class PlainLayout:
     metadata: str
     rules: tuple[tuple[str, str], ...]
     title: str = "a folder of your own"
-    shares: bool = False
+    is_of_program: bool = False
 
     def place(self, path: str) -> str:
         """The place of the file at this repo path, relative to the project folder."""

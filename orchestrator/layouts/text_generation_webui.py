@@ -39,7 +39,7 @@ class TextGenerationWebui:
 
     name: str = "text-generation-webui"
     title: str = "text-generation-webui"
-    shares: bool = True
+    is_of_program: bool = True
 
     def find(self, around: Surroundings) -> ToolFolder | None:
         """Nowhere: it depends on how the server is started."""

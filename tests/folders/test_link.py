@@ -6,14 +6,24 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from orchestrator.cache.cache import Cache
 from orchestrator.core.refs import RepoId, RepoType, Target
+from orchestrator.disk import space
 from orchestrator.disk.copies import Mode
-from orchestrator.errors import CannotCreateError, IntegrityError, Interrupted, NotFoundError, UnsafeError, UsageError
+from orchestrator.errors import (
+    CannotCreateError,
+    IntegrityError,
+    Interrupted,
+    NoSpaceError,
+    NotFoundError,
+    UnsafeError,
+    UsageError,
+)
 from orchestrator.folders.link import LinkReport, LinkRequest, link
 from orchestrator.layouts.interface import Layout, ToolFolder
 from orchestrator.layouts.known import TOOLS, layouts
@@ -200,6 +210,31 @@ def test_a_program_shares_weights_and_gets_text_of_its_own(cache: Cache, tmp_pat
     }  # fmt: skip
     assert shares or by_mode["a.safetensors"] is Mode.REFLINK
     assert not any(file.is_new for file in make(cache, tmp_path / "m", layout=STUDIO).files)
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain.put(cache)
+    monkeypatch.setattr(space, "space", lambda path: space.Space(0, None))
+    folder = tmp_path / "m"
+    folder.mkdir()
+    with pytest.raises(NoSpaceError):
+        make(cache, folder, mode=Mode.COPY)
+    assert list(folder.iterdir()) == []
+    make(cache, folder, layout=STUDIO)  # what is shared takes none
+
+
+@pytest.mark.skipif("not Path('/dev/shm').is_dir()", reason="this system has no second volume")
+def test_another_volume_shares_nothing_and_has_to_have_room(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain.put(cache)
+    with TemporaryDirectory(dir="/dev/shm") as other:
+        assert {file.mode for file in make(cache, Path(other, "m"), layout=STUDIO).files} == {Mode.COPY}
+        monkeypatch.setattr(space, "space", lambda path: space.Space(0, None))
+        make(cache, Path(other, "m"), layout=STUDIO)  # all is there
+        with pytest.raises(NoSpaceError):
+            make(cache, Path(other, "n"), layout=STUDIO)
+        assert not Path(other, "n").exists()
 
 
 def test_models_in_one_folder_leave_each_other_alone(cache: Cache, tmp_path: Path) -> None:

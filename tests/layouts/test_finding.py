@@ -17,7 +17,7 @@ NAMES = [name for item in get_args(LayoutName) for name in (get_args(item) or (i
 
 def test_each_layout_has_a_name_for_the_option() -> None:
     assert sorted(layouts()) == sorted(NAMES)
-    assert all(layout.shares for layout in TOOLS)
+    assert all(layout.is_of_program for layout in TOOLS)
 
 
 def test_a_folder_is_named_or_found(tmp_path: Path) -> None:
