@@ -368,3 +368,25 @@ def test_an_artifact_is_read_by_its_digest(tmp_path: Path) -> None:
         assert read(ArtifactSource(pinned, lambda: client_of(pinned))).revision == first
     with pytest.raises(GlmAriaError):
         source.look()
+
+
+def test_a_folder_of_signers_is_a_keyring_of_gpg(daemon: GitDaemon, repository: GitRepository, tmp_path: Path) -> None:
+    rings = {name: Path("/tmp") / f"gpg-{os.getpid()}-{name}" for name in ("ours", "theirs")}
+    try:
+        for name, ring in rings.items():
+            ring.mkdir(mode=0o700)
+            words = ["gpg", "--batch", "-q", "--passphrase", "", "--quick-gen-key", f"{name}@test", "ed25519", "sign"]
+            subprocess.run(words, env={"GNUPGHOME": str(ring), "PATH": os.environ["PATH"]}, check=True)
+        source = git_source(f"{daemon.url}/fleet.git@main", rings["ours"])
+        for name in ("theirs", "ours"):
+            repository.env["GNUPGHOME"] = str(rings[name])
+            repository.git("config", "user.signingkey", f"{name}@test")
+            signed = repository.commit({"desired.toml": ONE}, "-S")
+            if name == "theirs":
+                with pytest.raises(TrustError):
+                    read(source)
+        assert read(source).revision == signed
+    finally:
+        for ring in rings.values():
+            # Its agent ends with its folder.
+            shutil.rmtree(ring, ignore_errors=True)
