@@ -74,7 +74,7 @@ def test_a_killed_list_goes_on_with_what_is_left(
     running = started(machine, hub, "-f", str(models), "--max-speed", "9M", "--no-mirrors")
     (going,) = runs(machine)
     assert (going["state"], going["pid"]) == ("running", running.pid)
-    machine.run("pull", "--resume-last").ended(66)  # it is not stopped
+    machine.run("pull", "--resume-last").ended(75)  # it is not stopped
     machine.run("pull", "--resume", str(going["id"])).ended(75)
     machine.run("status", "--forget", str(going["id"])).ended(75)
     killed(machine, running)
