@@ -1,0 +1,1 @@
+"""An OCI image of glm-aria from packages of Debian and wheels, without a container engine."""
