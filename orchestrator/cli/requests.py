@@ -157,6 +157,7 @@ def _listed(name: str, chosen: Selection) -> tuple[list[Item], tuple[Path, ...]]
 
 
 def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
+    is_limited = bool(entry.local_dir) and not chosen.allow_outside
     return Item(
         entry.ref,
         entry.include or chosen.include,
@@ -165,6 +166,7 @@ def _item(entry: ListEntry, chosen: Selection, base: Path) -> Item:
         entry.priority,
         quantization=entry.quantization,
         variant=entry.variant or chosen.variant,
+        no_links=is_limited,
     )
 
 
@@ -183,7 +185,8 @@ def _listed_folder(entry: ListEntry, base: Path, chosen: Selection) -> Path | No
             f"{entry.where}: local-dir must lie below the folder of the list, and in no hidden folder",
             hint="use --allow-outside if you trust the author of the list",
         )
-    return folder
+    # Resolved now: others who write beside the list could put a link there while the files come.
+    return real
 
 
 def _folder(text: str | None, base: Path) -> Path | None:

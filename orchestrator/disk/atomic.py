@@ -99,9 +99,15 @@ def write_link(folder: Folder, name: str, to: str, stage: Path) -> bool:
     return True
 
 
-def open_root(path: Path) -> Folder:
-    """Open the folder that a user named, made where it is missing. Raises per `system.failures`."""
+def open_root(path: Path, *, no_links: bool = False) -> Folder:
+    """Open the folder that a user named, made where it is missing. Raises per `system.failures`.
+
+    With `no_links` others chose it: raises UnsafeError for a symlink anywhere on the way.
+    """
     with on_disk("create", path):
+        if no_links:
+            with Folder.open(Path(path.anchor)) as top:
+                return top.beneath(path.relative_to(path.anchor), [])
         path.mkdir(parents=True, exist_ok=True)
         return Folder.open(path)
 

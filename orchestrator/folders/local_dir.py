@@ -34,6 +34,7 @@ from orchestrator.disk.conflicts import (
 )
 from orchestrator.disk.copies import Mode, make
 from orchestrator.disk.durability import sync_files, sync_folders
+from orchestrator.disk.folders import planted
 from orchestrator.errors import UnsafeError
 from orchestrator.folders.local_notes import PLACE, LocalNotes
 from orchestrator.proof.hashing import halt, hash_file, read_both
@@ -59,6 +60,7 @@ def survey_local(
     is_held: IsHeld,
     *,
     force: bool = False,
+    no_links: bool = False,
     known: LocalSurvey | None = None,
     stop: threading.Event | None = None,
 ) -> LocalSurvey:
@@ -66,9 +68,9 @@ def survey_local(
 
     Raises CannotCreateError when something of the user's lies where a file has to be (with `force` only for a folder
     that holds such files), UnsafeError when a folder in it is a symlink (`local_dir` itself may be one) or a file of
-    the model would lie among the notes, DiskIOError, Interrupted.
+    the model would lie among the notes, DiskIOError, Interrupted. `no_links` as `Item` has it.
     """
-    root = _real(local_dir)
+    root = _real(local_dir, no_links=no_links)
     refuse_no_folder(root)
     _refuse_notes(model)
     folder = _Folder(root, LocalNotes(root, model.commit), is_held, known or LocalSurvey(), stop)
@@ -93,13 +95,14 @@ def survey_local(
     return LocalSurvey(right, ours)
 
 
-def place_local(
+def place_local(  # noqa: PLR0913 - all but three are conditions
     local_dir: Path,
     model: ResolvedModel,
     blobs: Mapping[Digest, Path],
     *,
     is_held: IsHeld = lambda _digest: False,
     force: bool = False,
+    no_links: bool = False,
     known: LocalSurvey | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[str, ...]:
@@ -109,11 +112,11 @@ def place_local(
     stay, but for those of another revision that lie in the way. Durable when it returns. Raises NoSpaceError,
     CannotCreateError, DiskIOError, Interrupted.
     """
-    root = _real(local_dir)
-    survey = survey_local(local_dir, model, is_held, force=force, known=known, stop=stop)
+    root = _real(local_dir, no_links=no_links)
+    survey = survey_local(local_dir, model, is_held, force=force, no_links=no_links, known=known, stop=stop)
     notes, made = LocalNotes(root, model.commit), list[Path]()
     fresh: list[tuple[RepoFile, Path]] = []
-    with open_root(root) as opened, notes.open(opened, made) as place:
+    with open_root(root, no_links=no_links) as opened, notes.open(opened, made) as place:
         touched = set(made)
         try:
             for file in model.wanted.files:
@@ -178,8 +181,11 @@ class _Folder:
         return is_noted or any(map(self.is_held, digests))
 
 
-def _real(local_dir: Path) -> Path:
-    return Path(os.path.realpath(local_dir))
+def _real(local_dir: Path, *, no_links: bool) -> Path:
+    real = Path(os.path.realpath(local_dir))
+    if no_links and real != local_dir:
+        raise planted(local_dir)
+    return real
 
 
 def _refuse_notes(model: ResolvedModel) -> None:

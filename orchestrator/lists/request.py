@@ -17,6 +17,8 @@ from orchestrator.lists.variants import not_of_variant
 class Item:
     """One model to pull. `local_dir` also makes a plain folder of its files, outside the cache.
 
+    With `no_links` it has no link in it, and none that comes to lie on the way to it is followed: a list chose it.
+
     `files` are paths that were asked for by name: each must be in the listing. `include` has them, too, as globs.
     With `locked` it is pulled as a lock file says. `quantization` names GGUF files, which are wanted besides `include`;
     `variant` the weights that are wanted alone.
@@ -31,6 +33,7 @@ class Item:
     files: tuple[str, ...] = ()
     quantization: str = ""
     variant: str = ""
+    no_links: bool = False
 
     def globs_in(self, tree: RepoTree) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Globs that say what is wanted of a listing: `include` and `exclude`."""

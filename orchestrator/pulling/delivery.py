@@ -267,6 +267,7 @@ class _Delivery:
                     files,
                     is_held=run.is_held(blobs),
                     force=run.force,
+                    no_links=run.item.no_links,
                     known=run.local,
                     stop=self._stop,
                 )

@@ -64,7 +64,9 @@ class ModelRun:
         """Look at its plain folder, if it has one, before anything is fetched. Raises what `survey_local` does."""
         folder, model = self.item.local_dir, self.resolved
         if folder is not None:
-            self.local = survey_local(folder, model, self.is_held(blobs), force=self.force, stop=stop)
+            self.local = survey_local(
+                folder, model, self.is_held(blobs), force=self.force, no_links=self.item.no_links, stop=stop
+            )
 
     def is_held(self, blobs: HfCache) -> Callable[[Digest], bool]:
         """True if the cache has a blob of this repo."""

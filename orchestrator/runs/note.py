@@ -31,6 +31,7 @@ class NotedItem:
     files: tuple[str, ...]
     quantization: str
     variant: str
+    no_links: bool = False
 
     @classmethod
     def of(cls, item: Item) -> Self:
@@ -44,6 +45,7 @@ class NotedItem:
             item.files,
             item.quantization,
             item.variant,
+            item.no_links,
         )
 
     @property
@@ -58,6 +60,7 @@ class NotedItem:
             files=self.files,
             quantization=self.quantization,
             variant=self.variant,
+            no_links=self.no_links,
         )
 
 

@@ -126,7 +126,7 @@ def test_refs_lists_and_stdin_together(
     _, request = asked(services, *words.split())
     assert request.items == (
         Item(parse_ref("zero/name@v1"), ("*.json",)),
-        Item(parse_ref("a/one@v1"), ("*.bin",), (), tmp_path / "lists/plain"),
+        Item(parse_ref("a/one@v1"), ("*.bin",), (), tmp_path / "lists/plain", no_links=True),
         Item(parse_ref("a/two@v2"), ("*.json",)),
         Item(parse_ref("b/one@v1"), ("*.json",), priority=5),
         Item(parse_ref("c/one@v1"), ("*.json",)),

@@ -116,3 +116,8 @@ def test_a_value_that_may_be_a_secret_is_not_noted() -> None:
         with pytest.raises(UsageError, match=words[0]):
             resumed(asked)
         assert resumed(asked, *words)
+
+
+def test_a_noted_item_is_the_item_again() -> None:
+    item = Item(parse_ref("org/m@v1"), ("a",), ("b",), Path("/x"), 3, None, ("c",), "Q4_K_M", "fp16", no_links=True)
+    assert NotedItem.of(item).item == item

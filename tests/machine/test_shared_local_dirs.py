@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from orchestrator.core.files import Digest
 from orchestrator.core.plan import ResolvedModel
+from orchestrator.disk.atomic import open_root
 from orchestrator.disk.conflicts import in_the_way, make_room
 from orchestrator.disk.folders import Folder
 from orchestrator.errors import UnsafeError
@@ -78,6 +80,26 @@ def test_a_folder_that_must_go_is_exchanged(tmp_path: Path, shared: Path, privat
     with pytest.raises(UnsafeError, match="symlink"):
         place_local(shared, *newer)
     assert process.stdout.readline() == "swapped\n"
+    assert names(private) == before
+
+
+def test_a_folder_that_a_list_chose_became_a_link(tmp_path: Path, private: Path) -> None:
+    """Who writes beside the list may put one there while the files come, or before a run is resumed."""
+    model, blobs = revision(tmp_path, {"d/a": b"bytes"}, "c" * 40)
+    chosen = tmp_path / "lists" / "plain"
+    place_local(chosen, model, blobs, no_links=True)
+    assert (chosen / "d" / "a").read_bytes() == b"bytes"
+    shutil.rmtree(chosen)
+    before = names(private)
+    for link, to in ((chosen, private), (chosen.parent, private.parent)):
+        if link.is_dir():
+            link.rmdir()
+        link.symlink_to(to)
+        with pytest.raises(UnsafeError, match="symlink"):
+            place_local(chosen, model, blobs, no_links=True)
+        with pytest.raises(UnsafeError, match="symlink"):
+            open_root(chosen, no_links=True)
+        link.unlink()
     assert names(private) == before
 
 
