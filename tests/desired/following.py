@@ -40,6 +40,8 @@ class Site:
 
     def start(self, *more: str, env: Mapping[str, str | None] | None = None) -> Running:
         words = ("--interval", "1s", "--root", self.machine.root, "--json", "--progress", "none")
+        # What the one before said last is not what this one says.
+        (self.sets / "status.json").unlink(missing_ok=True)
         self.running = self.machine.start("node", *words, *self.words, *more, env=env)
         return self.running
 
