@@ -118,11 +118,13 @@ def _compiled(root: Path, architecture: str) -> Tree:
         libraries = root / "usr/lib" / f"{machine}-linux-gnu"
         words: list[str | Path] = [root / loader, "--library-path", libraries, root / "usr/bin" / PYTHON]
         env = {"PYTHONHOME": str(root / "usr")}
-    elif found := shutil.which(PYTHON):
-        words, env = [found], {}
     else:
-        print(f"without {PYTHON} nothing is compiled for {architecture}: it starts later", file=sys.stderr)
-        return {}
+        words, env = [PYTHON], {}
+        try:
+            subprocess.run([*words, "--version"], capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            print(f"without {PYTHON} nothing is compiled for {architecture}: it starts later", file=sys.stderr)
+            return {}
     folders = [root / "usr/lib" / PYTHON, root / "usr/lib/python3/dist-packages", root / _SITE]
     options = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"]
     there = [folder for folder in folders if folder.is_dir()]
@@ -130,11 +132,11 @@ def _compiled(root: Path, architecture: str) -> Tree:
     subprocess.run(
         [*words, "-m", "compileall", *options, *there], env={**os.environ, **env, "PYTHONHASHSEED": "0"}, check=False
     )
-    found_: Tree = {}
+    made: Tree = {}
     for path in root.rglob("__pycache__/*.pyc"):
-        found_[str(path.relative_to(root))] = Entry.file(path.read_bytes())
-        found_[str(path.parent.relative_to(root))] = Entry.folder()
-    return found_
+        made[str(path.relative_to(root))] = Entry.file(path.read_bytes())
+        made[str(path.parent.relative_to(root))] = Entry.folder()
+    return made
 
 
 def _config(architecture: str, told: dict[str, str], epoch: int) -> Json:
