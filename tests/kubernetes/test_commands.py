@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_each_command_line_is_one_that_glm_aria_takes(everything: list[Manifest]
         [word.replace(SETTINGS, f"{tmp_path}/config.toml") for word in words] for words in command_lines(everything)
     ]
     assert any(f"--config={tmp_path}/config.toml" in words for words in found)
-    assert {words[0] for words in found} >= {"node", "serve", "scheduler", "fleet", "pull", "run"}
+    assert {words[0] for words in found} >= {"node", "serve", "scheduler", "fleet", "pull", "run", "token"}
     for words in found:
         parse(words)
 
@@ -38,7 +39,7 @@ def test_each_command_line_is_one_that_glm_aria_takes(everything: list[Manifest]
 @pytest.mark.parametrize("planted", ["--planted=1", "--planted"])
 def test_an_option_that_there_is_not_is_refused_in_each_of_them(everything: list[Manifest], planted: str) -> None:
     for words in command_lines(everything):
-        at = 2 if words[0] == "fleet" else 1
+        at = 2 if words[0] in ("fleet", "token") else 1
         with pytest.raises(click.UsageError, match="planted"):
             parse([*words[:at], planted, *words[at:]])
 
@@ -65,6 +66,9 @@ def command_lines(manifests: list[Manifest]) -> Iterator[list[str]]:
             used = {name for word in one["args"] for name in re.findall(r"\$\((\w+)\)", word)}
             assert used <= named, "a variable has to stand in env, or it is passed on as it is written"
             yield words
+        elif one["command"][0] == "sh":
+            for line in re.findall(r"\bglm-aria ([^|>&;\n]+)", one["args"][0]):
+                yield shlex.split(line)
 
 
 def parse(words: list[str]) -> None:

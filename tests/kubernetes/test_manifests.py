@@ -129,7 +129,7 @@ def test_all_pods_are_of_the_restricted_kind_but_for_the_folder_of_a_node(everyt
 def test_pods_with_a_claim_instead_of_a_folder_have_no_exception() -> None:
     made = parsed(render(HERE / "everything.yaml"))
     assert not any("hostPath" in volume for pod in pods(made) for volume in pod["volumes"])
-    assert {one["name"] for one in containers(made)} == {"node", "serve", "scheduler"}
+    assert {one["name"] for one in containers(made)} == {"node", "serve", "scheduler", "token"}
 
 
 def test_a_folder_of_the_node_is_mounted_read_only_by_who_reads_it() -> None:
@@ -142,7 +142,7 @@ def test_a_folder_of_the_node_is_mounted_read_only_by_who_reads_it() -> None:
 def test_names_of_ports_claims_and_selectors_lead_somewhere(everything: list[Manifest]) -> None:
     made = parsed(render(HERE / "everything.yaml"))
     labels = [one["spec"]["template"]["metadata"]["labels"] for one in made if "template" in one.get("spec", {})]
-    ports = {port["name"] for one in containers(made) for port in one["ports"]}
+    ports = {port["name"] for one in containers(made) for port in one.get("ports", [])}
     names = {(one["kind"], one["metadata"]["name"]) for one in made}
     for one in made:
         spec = one.get("spec", {})
