@@ -67,7 +67,7 @@ def command_lines(manifests: list[Manifest]) -> Iterator[list[str]]:
             assert used <= named, "a variable has to stand in env, or it is passed on as it is written"
             yield words
         elif one["command"][0] == "sh":
-            for line in re.findall(r"\bglm-aria ([^|>&;\n]+)", one["args"][0]):
+            for line in re.findall(r"\bglm-aria ([^|>&;)\n]+)", one["args"][0]):
                 yield shlex.split(line)
 
 
