@@ -14,6 +14,7 @@ from orchestrator.swarm.board.interface import LIFE, Register
 from orchestrator.swarm.board.redis import PATIENCE, RedisBoard
 from orchestrator.swarm.tickets import FleetKeys
 from tests.servers.redis import RedisServer
+from tests.servers.threads import serving
 from tests.shared.test_odd_redis import Liar
 from tests.swarm.board.keys import KEYS
 from tests.swarm.board.test_contract import put
@@ -178,7 +179,7 @@ def test_a_shelf_too_large_to_be_ours_is_left_alone(
 )  # fmt: skip
 def test_one_that_answers_anything(reply: bytes) -> None:
     said: list[str] = []
-    with Liar(reply) as liar:
+    with serving(Liar(reply)) as liar:
         board = RedisBoard(f"redis://:secret-canary@127.0.0.1:{liar.server_address[1]}/0?protocol=2", "f", KEYS)
         for puts, after in (((put("a"),), None), ((), (1, 1)), ((put("a"),), (1, 1))):
             try:
@@ -186,7 +187,6 @@ def test_one_that_answers_anything(reply: bytes) -> None:
             except TemporaryError as error:
                 said.append(error.message)
         board.close()
-        liar.shutdown()
     assert "secret-canary" not in str(said)
 
 
