@@ -40,6 +40,8 @@ from tests.servers.registry import RegistryServer
 REPO = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 DOCUMENTS = [REPO / "README.md", *sorted(REPO.glob("docs/guides/*[!N].md"))]
+ELSEWHERE = {"gitops", "image", "kubernetes"}
+"""Guides whose commands need a cluster, or a clone and the packages of Debian."""
 SHARD = "model-00001-of-00003.safetensors"
 
 
@@ -170,10 +172,10 @@ def test_a_failing_command_is_seen() -> None:
 
 
 def test_every_document_shows_commands() -> None:
-    assert len(DOCUMENTS) >= 9
+    assert {document.stem for document in DOCUMENTS} > ELSEWHERE
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
-        assert "\n$ glm-aria " in text or "\nfrom orchestrator import " in text, document
+        assert document.stem in ELSEWHERE or "\n$ glm-aria " in text or "\nfrom orchestrator import " in text, document
 
 
 def check_docs() -> Any:
