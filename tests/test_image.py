@@ -90,3 +90,15 @@ def test_files_are_written_as_they_are(tmp_path: Path) -> None:
     write(with_parents({**TREE, "usr/bin/y": Entry(tarfile.SYMTYPE, 0o777, target="x")}), tmp_path / "root")
     assert (tmp_path / "root/usr/bin/y").read_bytes() == b"x"
     assert (tmp_path / "root/usr/bin/x").stat().st_mode & 0o777 == 0o755
+
+
+def test_only_an_image_is_replaced_by_another(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter").write_text("dear")
+    script = Path(__file__).parents[1] / "scripts" / "image"
+    ended = subprocess.run(
+        ["sh", script, "--arch", "none", "home"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert f"{tmp_path}/home is there, and is no image" in ended.stderr
+    assert (tmp_path / "home" / "letter").read_text() == "dear"

@@ -91,15 +91,23 @@ def write_archive(writer: ArchiveWriter, texts: Mapping[str, bytes], blobs: Mapp
     return str(digest_of(manifest))
 
 
+@dataclass(frozen=True, slots=True)
+class EntryRoom:
+    """A file that is to be made, and its bytes."""
+
+    path: Path
+    size: int
+
+
 class ArchiveReader(Protocol):
     """An archive that is read."""
 
     def small(self, name: str) -> bytes:
         """The content of a small entry. Raises any of UNREADABLE."""
 
-    def copy(self, wanted: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    def copy(self, wanted: Mapping[str, EntryRoom]) -> Iterator[tuple[str, str]]:
         """Copy entries to files that are made: the names that were found, one after another, with the sha256 of what
-        each really is."""
+        was written. Of one that is larger than it should be, that is a part."""
 
 
 def read_archive(reader: ArchiveReader, shown: str) -> Carried:
@@ -231,7 +239,7 @@ class _TarReader:
         file = self.tar.extractfile(entry)
         return file.read() if file else b""
 
-    def copy(self, wanted: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    def copy(self, wanted: Mapping[str, EntryRoom]) -> Iterator[tuple[str, str]]:
         for entry in self.tar:
             if entry.name in wanted and entry.isreg() and (file := self.tar.extractfile(entry)) is not None:
                 yield entry.name, _copied(file.read, wanted[entry.name])
@@ -244,24 +252,26 @@ class _FolderReader:
     def small(self, name: str) -> bytes:
         return read_small(self.folder / name, RECORD_BYTES)
 
-    def copy(self, wanted: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    def copy(self, wanted: Mapping[str, EntryRoom]) -> Iterator[tuple[str, str]]:
         from orchestrator.system.small_files import open_regular
 
-        for name, target in wanted.items():
+        for name, room in wanted.items():
             try:
                 fd = open_regular(self.folder / name)
             except OSError:
                 continue
             with os.fdopen(fd, "rb") as file:
-                yield name, _copied(file.read, target)
+                yield name, _copied(file.read, room)
 
 
-def _copied(read: Callable[[int], bytes], target: Path) -> str:
-    found = hashlib.sha256()
-    with on_disk("write", target), target.open("xb") as file:
-        while data := read(_CHUNK):
+def _copied(read: Callable[[int], bytes], room: EntryRoom) -> str:
+    # An archive of a few bytes can have an entry of holes that would fill any disk.
+    found, left = hashlib.sha256(), room.size + 1
+    with on_disk("write", room.path), room.path.open("xb") as file:
+        while left and (data := read(min(left, _CHUNK))):
             found.update(data)
             file.write(data)
+            left -= len(data)
     return found.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """The status over HTTP, for probes, Prometheus and `fleet status`. Reads nothing from a client but its first line.
 
-Four fixed addresses, GET and HEAD, no secrets; at most 16 clients at once, each for 10 s at most.
+Four fixed addresses, GET and HEAD, no secrets; at most 16 clients at once, each for 10 s at most. Where there are more,
+the one that came first goes: probes are answered while others hold what they can.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
+from urllib.parse import urlsplit
 
 from orchestrator import __version__
-from orchestrator.core.addresses import Place
+from orchestrator.core.addresses import Place, is_this_machine
 from orchestrator.desired.status import SetStatus, metrics, render
 from orchestrator.errors import CannotCreateError
 from orchestrator.system import threads
@@ -38,24 +40,36 @@ class _Server(ThreadingMixIn, TCPServer):
     def __init__(self, place: Place, look: Look) -> None:
         self.look = look
         self.address_family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-        self.slots = threading.BoundedSemaphore(_CLIENTS)
+        self.is_near = is_this_machine(place.host)
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
         super().__init__((place.host, place.port if place.port is not None else PORT), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self.slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self.slots.release()
-            raise
+        with self._lock:
+            if len(self._open) >= _CLIENTS:
+                self._hang_up(next(iter(self._open)))
+            self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.slots.release()
+            with self._lock:
+                self._open.pop(request, None)
+
+    def service_actions(self) -> None:
+        """End what drips: a read that waits is bounded by itself, all of them together are not."""
+        with self._lock:
+            for request, since in tuple(self._open.items()):
+                if time.monotonic() >= since + _PATIENCE:
+                    self._hang_up(request)
+
+    def _hang_up(self, request: socket.socket) -> None:
+        del self._open[request]
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
@@ -67,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
 
     def do_GET(self) -> None:
+        if self.server.is_near and not _is_near(self.headers.get("Host")):  # type: ignore[attr-defined]
+            # A page that leads a browser here by a name of its own.
+            self._answer(421, "this is the status of this machine alone\n")
+            return
         status, turned = self.server.look()  # type: ignore[attr-defined]
         path = self.path.partition("?")[0]
         if path == "/healthz":
@@ -102,6 +120,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _is_near(host: str | None) -> bool:
+    """True where a client calls this machine by a name of loopback, or by none."""
+    if host is None:
+        return True
+    try:
+        return is_this_machine(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
 
 
 @contextlib.contextmanager

@@ -18,11 +18,13 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cache.layout import CacheLayout
-from orchestrator.desired.wish.wanted import ModelSet, SetModel, SetRules
+from orchestrator.core.names import check_path
+from orchestrator.desired.wish.wanted import ModelSet, SetModel, SetRules, refuse_nested
 from orchestrator.disk.durability import sync_files, sync_names
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import UsageError
@@ -39,6 +41,8 @@ _INFO, _LOCK = "set.json", "set.lock"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _FOLDER = re.compile(r"(\d{1,12})-([0-9a-f]{16})", re.ASCII)
 _DIGITS = 16
+_MOST_WISHES = 10**9
+"""The numbers of wishes that somebody else may name: those after them have a place in the name of a folder, too."""
 
 
 def sets_beside(layout: CacheLayout) -> Path:
@@ -142,7 +146,7 @@ class SetStore:
     def build(self, models: ModelSet, generation: int, wish: str, revisions: tuple[str, ...], now: float) -> StoredSet:
         """Make the folder of a set, whole and durable, unless it is there. Raises per `system.failures`."""
         name = _folder_of(generation, models.digest)
-        if (found := self.read(name)) is not None:
+        if (found := self.read(name)) is not None and found.digest == models.digest:
             return found
         made = StoredSet(name, generation, wish, revisions, now, models)
         scratch = self.folder / scratch_name()
@@ -151,7 +155,7 @@ class SetStore:
                 scratch.mkdir()
                 self._fill(scratch, made)
                 _sync(scratch)
-                if (self.folder / name).exists():  # of the same name, and not whole
+                if os.path.lexists(self.folder / name):  # of the same name, and not whole
                     _remove(self.folder / name)
                 os.replace(scratch, self.folder / name)  # noqa: PTH105
                 sync_names(self.folder)
@@ -229,17 +233,30 @@ def info_text(made: StoredSet) -> str:
 
 
 def stored_models(info: dict[str, object], lock: Lock) -> ModelSet:
-    """The set that `set.json` and `set.lock` describe. Raises any of UNREADABLE."""
+    """The set that `set.json` and `set.lock` describe, which others may have written: its folders lie in it, and in no
+    other one. Raises any of UNREADABLE."""
     if info["schema"] != SCHEMA:
         raise ValueError("of another kind")
     by_ref: dict[str, LockedModel] = {str(model.ref): model for model in lock.models}
     entries, rules = info["models"], info["rules"]
     if not isinstance(entries, list) or not isinstance(rules, dict):
         raise TypeError("no set")
-    models = tuple(SetModel(str(entry["name"]), by_ref[entry["ref"]]) for entry in entries)
+    models = tuple(SetModel(check_path(entry["name"]), by_ref[entry["ref"]]) for entry in entries)
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise ValueError("two models share a folder")
+    refuse_nested(names)
     found = ModelSet(models, SetRules(rules["safe_only"] is True, rules["portable"] is True))
     if found.digest != info["digest"]:
         raise ValueError("its digest is another one")
+    return found
+
+
+def stored_generation(info: Mapping[str, object]) -> int:
+    """The number of the wish in a `set.json` that others wrote. Raises any of UNREADABLE."""
+    found = info["generation"]
+    if type(found) is not int or not 0 <= found < _MOST_WISHES:
+        raise ValueError("its generation is no number of a wish")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -285,6 +286,38 @@ def test_only_commits_of_allowed_signers_count(
     repository.git("config", "user.signingkey", str(mine))
     signed = repository.commit({"desired.toml": TWO}, "-S")
     assert (read(source).revision, refs(read(source))) == (signed, ["org/b@main"])
+
+
+def test_no_other_kind_of_signature_counts(
+    daemon: GitDaemon,
+    repository: GitRepository,
+    keys: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """gpgsm believes the certificates that the system trusts; it would be asked because the commit says so."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    told = ("NEWSIG", "GOODSIG 0 /CN=somebody", "TRUST_FULLY 0")
+    lines = "".join(f"echo '[GNUPG:] {line}'\n" for line in told)
+    (tools / "gpgsm").write_text(f"#!/bin/sh\ncat >/dev/null\n{lines}")
+    (tools / "gpgsm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    repository.commit({"desired.toml": ONE})
+    head, _, text = repository.git("cat-file", "commit", "HEAD").partition("\n\n")
+    signed = tmp_path / "signed"
+    signed.write_text(f"{head}\ngpgsig -----BEGIN SIGNED MESSAGE-----\n x\n -----END SIGNED MESSAGE-----\n\n{text}\n")
+    commit = repository.git("hash-object", "-t", "commit", "-w", str(signed))
+    repository.git("push", "-q", "--force", "origin", f"{commit}:refs/heads/main")
+    with pytest.raises(TrustError):
+        read(git_source(f"{daemon.url}/fleet.git@main", keys[2]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such bound")
+def test_git_gets_so_much_memory_and_no_more(tmp_path: Path) -> None:
+    source = git_source("git+file:///none.git@main")
+    told = source._git.run(tmp_path, "-c", "alias.bound=!ulimit -v", "bound")
+    assert int(told) == 4 << 20
 
 
 def test_files_have_their_signature_beside_them(tmp_path: Path, keys: tuple[Path, Path, Path]) -> None:

@@ -6,8 +6,9 @@ import contextlib
 import http.client
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ from orchestrator.desired.status import SetStatus, parse_status
 from orchestrator.disk import places
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import Interrupted, TemporaryError, UsageError
+from orchestrator.system import threads
 from orchestrator.system.signals import Stop
 from orchestrator.system.small_files import read_small
 
 _PATIENCE = 5.0
+_TOGETHER = 15.0
+"""Seconds that one node may take for all of its answer, however it drips."""
 _AT_ONCE = 32
 _MOST = 8 << 20
 _MOST_NODES = 10_000
@@ -131,9 +135,11 @@ def _asking(address: str, port: int) -> Callable[[], NodeAnswer]:
     def look() -> NodeAnswer:
         with contextlib.closing(http.client.HTTPConnection(address, port, timeout=_PATIENCE)) as line:
             try:
-                line.request("GET", "/status")
-                answer = line.getresponse()
-                body = answer.read(_MOST)
+                line.connect()
+                with _bounded(line.sock):
+                    line.request("GET", "/status")
+                    answer = line.getresponse()
+                    body = answer.read(_MOST)
                 if answer.status != 200:
                     return NodeAnswer(place, None, f"HTTP {answer.status}")
                 return NodeAnswer(place, parse_status(json.loads(body)))
@@ -141,3 +147,20 @@ def _asking(address: str, port: int) -> Callable[[], NodeAnswer]:
                 return NodeAnswer(place, None, redacted(getattr(error, "strerror", None) or str(error) or "no answer"))
 
     return look
+
+
+@contextlib.contextmanager
+def _bounded(line: socket.socket) -> Iterator[None]:
+    """The time in which a node may answer: then the connection ends."""
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    clock = threading.Timer(_TOGETHER, hang_up)
+    clock.daemon = True
+    threads.start(clock)
+    try:
+        yield
+    finally:
+        clock.cancel()

@@ -17,7 +17,7 @@ from orchestrator.core.text import counted
 from orchestrator.desired import carrying
 from orchestrator.desired.following.memory import MemoryFile
 from orchestrator.desired.following.picture import target_of
-from orchestrator.desired.sets import SetStore, StoredSet, stored_models
+from orchestrator.desired.sets import SetStore, StoredSet, stored_generation, stored_models
 from orchestrator.desired.sources.interface import DesiredSource, read_state
 from orchestrator.desired.wish.wanted import ModelSet, SetModel, SetRules, merge
 from orchestrator.disk import space
@@ -86,7 +86,7 @@ def import_set(
     with ExitStack() as stack:
         reader = stack.enter_context(carrying.reading(source))
         carried = carrying.read_archive(reader, str(source))
-        info, models = _models(carried.texts, source)
+        info, models, told = _models(carried.texts, source)
         if expected is not None and models.digest != expected:
             raise TrustError(f"{source} holds the set {models.digest}, and not {expected}; nothing was written")
         if absent := models.blobs.keys() - carried.blobs.keys():
@@ -103,7 +103,7 @@ def import_set(
             raise next(iter(errors.values()))
         memory = memory_file.load()
         known = max(memory.generation, *(one.generation for one in store.kept()), 0)
-        generation = max(int(str(info.get("generation", 1))), known)
+        generation = max(told, known)
         wish, revisions = str(info.get("wish", "")), tuple(map(str, _listed(info.get("revisions"))))
         before = next((one for one in store.kept() if one.folder == store.current_name()), None)
         made = store.build(models, generation, wish, revisions, time.time())
@@ -158,10 +158,11 @@ def current_of(store: SetStore) -> StoredSet:
     return found
 
 
-def _models(texts: Mapping[str, bytes], source: Path) -> tuple[dict[str, object], ModelSet]:
+def _models(texts: Mapping[str, bytes], source: Path) -> tuple[dict[str, object], ModelSet, int]:
     try:
         info = dict(parse_json(texts["set.json"].decode()))
-        return info, stored_models(info, parse_lock(texts["set.lock"].decode(), "set.lock"))
+        models = stored_models(info, parse_lock(texts["set.lock"].decode(), "set.lock"))
+        return info, models, stored_generation(info)
     except UNREADABLE as error:
         raise UsageError(f"{source} is no set of models: {error}", hint="glm-aria state export makes one") from error
 
@@ -181,7 +182,9 @@ def _take(reader: carrying.ArchiveReader, models: ModelSet, cache: Cache, stop: 
                 first.setdefault(locked.sha256, (model, tree[locked.path]))
     space.check(sum(file.size for _, file in first.values()), cache.layout.cache_dir)
     stage = cache.staging.folder
-    places = {carrying.entry_of(sha256): scratch(stage) for sha256 in first}
+    places = {
+        carrying.entry_of(sha256): carrying.EntryRoom(scratch(stage), file.size) for sha256, (_, file) in first.items()
+    }
     by_entry = {carrying.entry_of(sha256): (sha256, *found) for sha256, found in first.items()}
     count = 0
     try:
@@ -193,10 +196,10 @@ def _take(reader: carrying.ArchiveReader, models: ModelSet, cache: Cache, stop: 
                     raise IntegrityError(
                         f"{file.path!r} in the archive is not what the lock of the set says", file=file.path
                     )
-                verified = verify(places[entry], file.digest, file.size, stop=stop)
+                verified = verify(places[entry].path, file.digest, file.size, stop=stop)
                 cache.blobs.place(model.locked.ref.repo, model.locked.commit, [(verified, file)])
                 count += file.size
     finally:
-        for path in places.values():
-            drop(path)
+        for room in places.values():
+            drop(room.path)
     return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import socket
@@ -44,7 +45,9 @@ from orchestrator.oci.client import Client
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings
 from orchestrator.supervisor import PATIENCE, tell
+from orchestrator.system.failures import on_disk
 from orchestrator.system.signals import Stop
+from orchestrator.system.small_files import SETTINGS_BYTES, read_small
 
 if TYPE_CHECKING:
     from orchestrator.watch.on_change import Hook
@@ -167,20 +170,29 @@ def source_at(address: SourceAddress, signers: Path | None, settings: Settings, 
     if isinstance(address, GitAddress):
         return GitSource(address, GitRules(settings.ca_bundle, signers), os.environ, stop)
     if isinstance(address, ArtifactAddress):
-        return ArtifactSource(address, partial(_client, settings, address, stop))
+        client = partial(_client, settings, address, stop)
+        return ArtifactSource(address, client, is_signed=signers is not None)
     return FileSource(address.path)
 
 
 def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
     source, signers = source_at(address, request.signers, settings, stop), request.signers
     if signers is None or isinstance(address, GitAddress):
-        return Followed(str(address), source)
+        return Followed(str(address), source, signers=_word_of(signers))
     if signers.is_dir():
         raise UsageError(
             f"{address}: files are signed with keys of ssh, and {signers} is a keyring of gpg",
             hint="--allowed-signers FILE",
         )
-    return Followed(str(address), source, SignedFiles(signers, os.environ))
+    return Followed(str(address), source, SignedFiles(signers, os.environ), _word_of(signers))
+
+
+def _word_of(signers: Path | None) -> str:
+    """Who may sign, as a word that changes with the file: what was taken under others has to be asked for again."""
+    if signers is None or signers.is_dir():
+        return "" if signers is None else str(signers)
+    with on_disk("read", signers):
+        return hashlib.sha256(read_small(signers, SETTINGS_BYTES, follow=True)).hexdigest()
 
 
 @contextlib.contextmanager

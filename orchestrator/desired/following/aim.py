@@ -54,7 +54,7 @@ class Aim:
             self.memory,
             generation=self.memory.generation + is_new,
             wish=wanted.digest,
-            states={one.address: one.state for one in looker.sources if one.state is not None},
+            states={one.key: one.state for one in looker.sources if one.state is not None},
             locks=known,
         )
         return is_new

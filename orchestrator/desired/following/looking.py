@@ -33,11 +33,13 @@ class _WrongStateError(Exception):
 
 @dataclass(slots=True)
 class Followed:
-    """One source and what is known of it. `token` is that of the last look that ended; `looked` is unix seconds."""
+    """One source and what is known of it. `token` is that of the last look that ended; `looked` is unix seconds;
+    `signers` is a word for who may sign it, empty for anybody."""
 
     address: str
     source: DesiredSource
     vouched: Vouched = anybody
+    signers: str = ""
     state: ReadState | None = None
     error: GlmAriaError | None = None
     is_wrong: bool = False
@@ -45,6 +47,11 @@ class Followed:
     poll: Poll = field(default_factory=lambda: Poll(0.0))
     token: str = ""
     chore: Chore[_Look] | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of its last good state, which counts only for who asks for the same signers."""
+        return f"{self.address} signed by {self.signers}" if self.signers else self.address
 
     def call(self, _stop: Stop) -> _Look:
         """Look, and read what is new."""
@@ -82,7 +89,7 @@ class Looker:
         self._interval = interval
         now = time.monotonic()
         for one in self.sources:
-            one.state = known.get(one.address)
+            one.state = known.get(one.key)
             is_urgent = at_once or one.state is None or one.source.is_near
             one.poll = polling.first(now, interval, _roll(), is_urgent=is_urgent)
 

@@ -24,7 +24,7 @@ from orchestrator.system.failures import on_disk
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`states` by the address of the source; `locks` by the words of a wish; `left` when readers left a set, in unix
+    """`states` by the key of the source; `locks` by the words of a wish; `left` when readers left a set, in unix
     seconds; `pins` are those that the follower made, `brought` the revisions that nobody had pulled by name."""
 
     generation: int = 0

@@ -10,7 +10,7 @@ from orchestrator.core.registries import is_sha256
 from orchestrator.desired.sources.interface import MOST
 from orchestrator.desired.wish.address import ArtifactAddress
 from orchestrator.desired.wish.document import NAMES
-from orchestrator.errors import FileAbsentError, ProtocolError, RevisionAbsentError, UnsafeError
+from orchestrator.errors import ConfigError, FileAbsentError, ProtocolError, RevisionAbsentError, UnsafeError
 from orchestrator.oci.client import Client
 from orchestrator.oci.manifest import Descriptor, Manifest, parse
 
@@ -23,7 +23,12 @@ class ArtifactSource:
 
     is_near = False
 
-    def __init__(self, address: ArtifactAddress, client: OpenClient) -> None:
+    def __init__(self, address: ArtifactAddress, client: OpenClient, *, is_signed: bool = False) -> None:
+        if address.is_open and not is_signed:
+            raise ConfigError(
+                f"anybody on the way can answer in the place of {address}",
+                hint="use https, name a digest, or ask for signed files: --allowed-signers FILE",
+            )
         self._address = address
         self._client = client
 

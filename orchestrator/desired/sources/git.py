@@ -42,6 +42,8 @@ PATIENCE = 120.0
 """Seconds that one call of git may take."""
 _LARGEST = 256 << 20
 """Bytes of a file that git may write: the pack of one commit of the repository."""
+_MEMORY = 4 << 30
+"""Bytes of memory that git may ask for: what is packed in a few may unfold to very many."""
 _STEP = 0.05
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -54,6 +56,7 @@ _SAFE = {
     "credential.helper": "",
     "fetch.recurseSubmodules": "false",
     "gc.auto": "0",
+    "gpg.x509.program": "false",  # it believes what the system trusts
     "http.followRedirects": "initial",
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "30",
@@ -66,7 +69,8 @@ _SAFE = {
 }
 _LS_TREE = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]{40,64}) +(\d+|-)\t(.*)", re.DOTALL)
 # With `ulimit` the kernel holds the bound, whatever git and its children do.
-_BOUNDED = ("/bin/sh", "-c", f'ulimit -f {_LARGEST // 512} && exec "$@"', "sh")
+_BOUNDS = f"ulimit -f {_LARGEST // 512} && {{ ulimit -v {_MEMORY // 1024} 2>/dev/null || :; }}"
+_BOUNDED = ("/bin/sh", "-c", f'{_BOUNDS} && exec "$@"', "sh")
 
 
 @dataclass(frozen=True, slots=True)

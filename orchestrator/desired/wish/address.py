@@ -60,6 +60,13 @@ class ArtifactAddress:
     repository: Repository
     reference: str
 
+    @property
+    def is_open(self) -> bool:
+        """True when others on the way can answer in its place: what a digest names they cannot."""
+        found = urlsplit(self.repository.registry)
+        is_near = is_this_machine(found.hostname or "")
+        return found.scheme in _OPEN and not is_near and not is_sha256(self.reference)
+
     def __str__(self) -> str:
         return f"{self.repository}{'@' if is_sha256(self.reference) else ':'}{self.reference}"
 

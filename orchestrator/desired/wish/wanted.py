@@ -110,12 +110,13 @@ def merge(documents: Sequence[DesiredDocument], labels: Labels) -> WantedSet:
                     hint='name the folder of one of them: as = "other"',
                 )
         models |= mine
-    _refuse_nested(models)
+    refuse_nested(models)
     _refuse_twice(models.values())
     return WantedSet(tuple(models[name] for name in sorted(models)), budget, grace)
 
 
-def _refuse_nested(names: Iterable[str]) -> None:
+def refuse_nested(names: Iterable[str]) -> None:
+    """Raise UsageError where a folder of a set lies in another one."""
     known = set(names)
     for name in known:
         parts = name.split("/")
