@@ -246,6 +246,10 @@ def _decoded(kind: Any, value: object, where: str) -> object:
         if not isinstance(value, list):
             raise ValueError(f"{where} is no list")
         return tuple(_decoded(arguments[0], one, where) for one in value)
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is no object")
+        return {key: _decoded(arguments[1], one, f"{where}.{key}") for key, one in value.items()}
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"{where} is no object")

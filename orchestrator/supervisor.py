@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ HANDED = "fd://"
 """In the place of an address to listen at: the socket that the service manager opened."""
 _FIRST = 3
 """The first descriptor that a service manager hands over."""
+_COUNT = re.compile("[0-9]{1,18}")
 PATIENCE = 5.0
 """Seconds for which a busy service manager is waited for, where it has to hear a word."""
 _USUALLY = 10.0
@@ -47,7 +49,7 @@ def tell(*words: str, patience: float = 0.0, environment: Mapping[str, str] = os
 def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | None:
     """Seconds within which the service manager wants to hear `WATCHDOG=1`; None where it does not."""
     wanted, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
-    if not (wanted.isascii() and wanted.isdecimal()) or (pid and pid != str(os.getpid())):
+    if not _COUNT.fullmatch(wanted) or (pid and pid != str(os.getpid())):
         return None
     return int(wanted) / 1e6 or None
 
@@ -81,7 +83,7 @@ def handed_socket(environment: MutableMapping[str, str] = os.environ) -> socket.
     """
     pid, count = environment.get("LISTEN_PID", ""), environment.get("LISTEN_FDS", "")
     hint = "for a unit that has one: glm-aria render glm-aria-serve.socket; or name an address: --listen 127.0.0.1:8090"
-    if pid != str(os.getpid()) or not (count.isascii() and count.isdecimal()) or int(count) == 0:
+    if pid != str(os.getpid()) or not _COUNT.fullmatch(count) or int(count) == 0:
         raise UsageError(
             f"{HANDED} is the socket of a service manager, which has opened none for this process", hint=hint
         )

@@ -51,6 +51,7 @@ def test_without_a_manager_nothing_is_told(environment: dict[str, str]) -> None:
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "1" * 5000}, None),
         ({"WATCHDOG_USEC": "0"}, None),
     ],
 )
@@ -66,6 +67,7 @@ def test_the_watchdog_of_this_process_alone_is_fed(environment: dict[str, str], 
         {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
         {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
         {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "one"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1" * 5000},
         {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"},
     ],
 )

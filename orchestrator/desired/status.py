@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from orchestrator.core.text import redacted
 from orchestrator.desired.sets import SCHEMA
-from orchestrator.documents import Amount, Count
+from orchestrator.documents import Amount, Count, decode
 
 
 class SetPhase(StrEnum):
@@ -118,18 +117,16 @@ def parse_status(data: object) -> SetStatus:
     """A status of another node, as far as it is one. Raises any of `disk.state_file.UNREADABLE`."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ValueError("no status of a set")
-    fields = {field.name: data[field.name] for field in dataclasses.fields(SetStatus)}
-    fields["sources"] = tuple(SourceStatus(**_texts(entry)) for entry in fields["sources"])
-    fields["models"] = tuple(ModelStatus(**_texts(entry)) for entry in fields["models"])
-    fields["labels"] = {redacted(str(key)): redacted(str(value)) for key, value in dict(fields["labels"]).items()}
-    found = SetStatus(**_texts(fields))
-    if not all(isinstance(number, int) for number in (found.generation, found.observed_generation, found.bytes_to_go)):
-        raise TypeError("a count is no number")
-    return found
+    return decode(SetStatus, _shown(data))
 
 
-def _texts(entry: Mapping[str, object]) -> dict[str, Any]:
-    return {key: redacted(value) if isinstance(value, str) else value for key, value in entry.items()}
+def _shown(value: object) -> object:
+    """JSON of another node, with texts that may be shown."""
+    if isinstance(value, dict):
+        return {redacted(str(key)): _shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def metrics(status: SetStatus, now: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import socket
@@ -20,7 +21,7 @@ from orchestrator.app.desired import asking
 from orchestrator.core.addresses import Place
 from orchestrator.desired import carrying, face
 from orchestrator.desired.following.looking import Followed, Looker
-from orchestrator.desired.sets import stored_generation
+from orchestrator.desired.sets import SCHEMA, stored_generation
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import FileSource
 from orchestrator.desired.sources.interface import read_state
@@ -176,6 +177,44 @@ def test_a_node_that_drips_holds_up_no_wait(monkeypatch: pytest.MonkeyPatch) -> 
             thread.join()
     assert answer.status is None
     assert answer.error
+
+
+def status() -> dict[str, Any]:
+    """A status as a node tells it."""
+    none = dict.fromkeys(("reason", "digest", "current", "path"))
+    counts = dict.fromkeys(
+        ("generation", "observed_generation", "bytes_to_go", "drift", "flips", "since", "updated"), 1
+    )
+    source = {"source": "x", "revision": None, "state": "fresh", "error": None, "looked": 1.5, "next": None}
+    model = {"name": "a", "ref": "a", "commit": None, "phase": "ready", "reason": None, "since": 1}
+    model |= {"bytes": 1, "bytes_to_go": 0}
+    told = {"schema": SCHEMA, "set": "site", "node": "n", "version": "1", "labels": {"zone": "x"}, "phase": "ready"}
+    return {**told, **none, **counts, "sources": [source], "models": [model]}
+
+
+@pytest.mark.parametrize("lie", ["soon", None, [1], {}, math.inf, math.nan, 10**400, True])
+def test_a_node_that_tells_odd_things_is_one_without_a_status(tmp_path: Path, lie: object) -> None:
+    file = tmp_path / "status.json"
+
+    def found(change: Callable[[dict[str, Any]], None]) -> asking.NodeAnswer:
+        told = status()
+        change(told)
+        file.write_text(json.dumps(told))
+        (answer,) = asking.ask([str(file)])
+        return answer
+
+    assert found(lambda told: None).error is None
+    for change in (
+        lambda told: told.update(updated=lie),
+        lambda told: told.update(generation=lie),
+        lambda told: told["models"][0].update(bytes_to_go=lie),
+        lambda told: told.update(labels=[lie]),
+        lambda told: told.update(labels={"zone": [lie]}),
+        lambda told: told.update(sources=lie),
+    ):
+        answer = found(change)
+        assert answer.status is None, change
+        assert answer.error
 
 
 # -- who answers in the place of a source
