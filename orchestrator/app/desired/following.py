@@ -188,7 +188,7 @@ def _followed(address: SourceAddress, request: SetRequest, settings: Settings, s
 
 
 def _word_of(signers: Path | None) -> str:
-    """Who may sign, as a word that changes with the file: what was taken under others has to be asked for again."""
+    """A word for who may sign, which changes with the file: what was taken under others has to be asked for again."""
     if signers is None or signers.is_dir():
         return "" if signers is None else str(signers)
     with on_disk("read", signers):
