@@ -18,6 +18,7 @@ DAY = 24 * 60
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})", re.ASCII)
 _ELSE = "else"
 _EXAMPLE = "write for example 08:00-18:00=10M,else=0"
+_WINDOW = "write for example 22:00-06:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,17 @@ def parse_speed(text: str) -> Speed:
 
 def parse_windows(text: str) -> tuple[DaySpan, ...]:
     """Spans of the day with commas between: `22:00-06:00,12:00-13:00`. Raises ValueError with a message for people."""
-    return tuple(DaySpan(*_times(part.strip())) for part in text.split(","))
+    return tuple(DaySpan(*_times(part.strip(), _WINDOW)) for part in text.split(","))
 
 
-def _times(text: str) -> tuple[int, int]:
+def _times(text: str, example: str = _EXAMPLE) -> tuple[int, int]:
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a time of the day; {_EXAMPLE}")
+        raise ValueError(f"{text!r} is not a time of the day; {example}")
     numbers = [int(number) for number in match.groups()]
     begin, end = (60 * numbers[0] + numbers[1], 60 * numbers[2] + numbers[3])
     if numbers[1] > 59 or numbers[3] > 59 or begin >= DAY or end > DAY:
         raise ValueError(f"{text!r} is not a time of the day: hours go from 00:00 to 24:00")
     if begin == end:
-        raise ValueError(f"{text!r} is empty; for all day write {_ELSE}= alone")
+        raise ValueError(f"{text!r} is empty; for all day write 00:00-24:00")
     return begin, end

@@ -22,7 +22,7 @@ from typing import BinaryIO, Protocol
 
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.disk.state_file import UNREADABLE
-from orchestrator.errors import IntegrityError, UsageError
+from orchestrator.errors import CannotCreateError, IntegrityError, NotFoundError, UsageError
 from orchestrator.oci.manifest import (
     EMPTY,
     OCI_INDEX,
@@ -173,9 +173,11 @@ class _Proving:
 @contextmanager
 def writing(target: Path) -> Iterator[ArchiveWriter]:
     """An archive at a path: a tar where it ends with `.tar`, else a folder. It appears under its name when it is
-    whole. Raises UsageError where something is there already."""
+    whole. Raises UsageError where something is there already, CannotCreateError where its folder is not."""
     if os.path.lexists(target):
         raise UsageError(f"{target} is there already; nothing was written", hint="choose another name, or remove it")
+    if not target.parent.is_dir():
+        raise CannotCreateError(f"there is no folder {target.parent}; nothing was written", hint="make it first")
     from orchestrator.system.processes import scratch_name
 
     scratch = target.parent / scratch_name()
@@ -195,7 +197,9 @@ def writing(target: Path) -> Iterator[ArchiveWriter]:
 
 @contextmanager
 def reading(source: Path) -> Iterator[ArchiveReader]:
-    """The archive at a path. Raises UsageError for what is none."""
+    """The archive at a path. Raises NotFoundError where nothing is, UsageError for what is none."""
+    if not os.path.lexists(source):
+        raise NotFoundError(f"there is no {source}", file=str(source))
     if source.is_dir():
         yield _FolderReader(source)
         return
@@ -203,7 +207,9 @@ def reading(source: Path) -> Iterator[ArchiveReader]:
         with tarfile.open(source, "r:") as tar:
             yield _TarReader(tar)
     except (OSError, tarfile.TarError) as error:
-        raise UsageError(f"{source} cannot be read as an archive: {error}") from error
+        raise UsageError(
+            f"{source} cannot be read as an archive: {error}", hint="glm-aria state export makes one"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

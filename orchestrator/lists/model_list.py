@@ -108,10 +108,13 @@ def parse_list(
     raise UsageError(wrong, hint=f"inspect it with: glm-aria plan -f {shlex.quote(name)}")
 
 
-def parse_tables(document: Mapping[str, object], name: str) -> tuple[ListEntry | Include, ...]:
-    """The same for TOML that was read already: the includes come first, then the models in their order."""
+def parse_tables(
+    document: Mapping[str, object], name: str, also: tuple[str, ...] = (), of_models: tuple[str, ...] = ()
+) -> tuple[ListEntry | Include, ...]:
+    """The same for TOML that was read already: the includes come first, then the models in their order. `also` and
+    `of_models` are keys that the caller has taken out of it, and that hints name, too."""
     try:
-        return _tables(document, name, None)
+        return _tables(document, name, None, also, of_models)
     except _WrongError as error:
         raise _told(error) from error.__cause__
 
@@ -198,8 +201,14 @@ def _toml(text: str, name: str, revision: str | None) -> tuple[ListEntry | Inclu
     return _tables(document, name, revision)
 
 
-def _tables(document: Mapping[str, object], name: str, revision: str | None) -> tuple[ListEntry | Include, ...]:
-    _refuse_unknown(document, ("include", "model"), name)
+def _tables(
+    document: Mapping[str, object],
+    name: str,
+    revision: str | None,
+    also: tuple[str, ...] = (),
+    of_models: tuple[str, ...] = (),
+) -> tuple[ListEntry | Include, ...]:
+    _refuse_unknown(document, ("include", "model", *also), name)
     models = document.get("model", [])
     if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
         raise _WrongError(name, "model must be a list of tables", hint="start each one with [[model]]")
@@ -208,12 +217,12 @@ def _tables(document: Mapping[str, object], name: str, revision: str | None) -> 
         raise _WrongError(name, "include must be a list of files", hint='include = ["more.toml"]')
     return (
         *(Include(path, f"{name}: include") for path in included),
-        *(_table(model, f"{name}: model {number}", revision) for number, model in enumerate(models, 1)),
+        *(_table(model, f"{name}: model {number}", revision, of_models) for number, model in enumerate(models, 1)),
     )
 
 
-def _table(model: Mapping[str, object], where: str, revision: str | None) -> ListEntry:
-    _refuse_unknown(model, _KEYS, where)
+def _table(model: Mapping[str, object], where: str, revision: str | None, also: tuple[str, ...]) -> ListEntry:
+    _refuse_unknown(model, (*_KEYS, *also), where)
     ref, local_dir, priority = model.get("ref"), model.get("local_dir"), model.get("priority", 0)
     variant = model.get("variant", "")
     if not isinstance(variant, str):

@@ -60,6 +60,8 @@ def test_a_set_is_carried_and_proven(machine: Machine, far: Machine, site: Site,
     again = far.run(*words, env=env).ended(0).document["data"]
     assert again["fetched"] == 0
     assert machine.run("state", "export", str(out), "--json").ended(2)
+    machine.run("state", "export", str(machine.work / "none" / name)).ended(73)
+    machine.run("state", "import", str(machine.work / "none")).ended(66)
 
 
 def test_a_follower_goes_on_with_what_was_carried(

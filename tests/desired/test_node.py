@@ -75,6 +75,8 @@ def _hf_path(machine: Machine, repo: str, env: dict[str, str]) -> Path:
 def test_a_wrong_or_absent_source_leaves_the_last_good_state(
     machine: Machine, hub: LoopbackHub, repos: list[Repo], tmp_path: Path
 ) -> None:
+    absent = Site(machine, "--follow", str(tmp_path / "absent")).once().ended(66)
+    assert "it has had no good state yet" in absent.err
     repository = GitRepository(tmp_path / "served")
     repository.commit({"edge.toml": wish(A)})
     with git_daemon(tmp_path / "served") as daemon:
@@ -165,11 +167,15 @@ def test_budgets_hold_new_sets_back(machine: Machine, hub: LoopbackHub, repos: l
     site = Site(machine, "--follow", str(state))
     site.once().ended(0)
     state.write_text(wish(A, B, head='[budget]\ndisk = "150KB"\n'))
-    status = site.once().document["data"]
+    full = site.once().ended(79)
+    assert "more than the budget of the disk allows" in full.error["message"]
+    status = full.document["data"]
     assert (status["phase"], status["reason"].partition(":")[0]) == ("failed", "disk-budget")
     assert (status["generation"], status["observed_generation"]) == (2, 1)
     assert site.seen() == expected(repos[0])
     state.write_text(wish(A, B, head='[budget]\nwindow = "00:00-00:01,00:01-00:02"\n'))
+    closed = site.once("--window", _closed_hours()).ended(75)
+    assert "in the hours of its window" in closed.error["message"]
     site.start("--window", _closed_hours())
     site.becomes(lambda status: status["phase"] == "waiting" and status["generation"] == 2)
     assert site.seen() == expected(repos[0])
@@ -264,6 +270,12 @@ def test_watch_follows_a_folder_as_a_set_and_a_list_as_before(
     assert listed["data"]["watches"][0]["models"][0]["state"] == "done"
     refused = machine.run("watch", str(plain), "--set", "edge", "--json").ended(2)
     assert "belong to a desired state" in refused.error["message"]
+    for unheeded in (
+        *(("--revision", "x"), ("--include", "*.json"), ("--exclude", "*"), ("--variant", "fp16"), ("--locked", "l")),
+        *(("--allow-outside",), ("--allow-rollback",), ("--verify-signature", "key"), ("--pin",), ("--status",)),
+    ):
+        refused = machine.run("watch", str(state), *unheeded, "--json").ended(2)
+        assert refused.error["message"].startswith(f"{unheeded[0]} is for lists")
 
 
 def test_a_service_manager_hears_that_it_is_ready_and_turns(machine: Machine, hub: LoopbackHub, tmp_path: Path) -> None:

@@ -190,6 +190,8 @@ def test_what_is_missing_or_away_is_told_apart(daemon: GitDaemon, repository: Gi
         read(git_source(f"{daemon.url}/fleet.git//none.toml@main"))
     with pytest.raises(TemporaryError):
         git_source(f"{daemon.url}/none.git@main").look()
+    with pytest.raises(TemporaryError, match="does not appear to be a git repository"):
+        git_source(f"git+file://{repository.bare}.none@main").look()
     source = git_source(f"{daemon.url}/fleet.git@main")
     daemon.stop()
     with pytest.raises(TemporaryError):

@@ -91,6 +91,7 @@ def test_lists_and_locks_are_desired_states_too() -> None:
         ("[[model]]\nref = 'org/a'\nnodes = 'gpu'", "must be a table of labels"),
         ("[budget]\nsize = 1\n[[model]]\nref = 'org/a'", "unknown key 'size'"),
         ("[budget]\nwindow = '25:00-26:00'\n[[model]]\nref = 'org/a'", "not a time of the day"),
+        ("[budget]\nwindow = '9'\n[[model]]\nref = 'org/a'", "for example 22:00-06:00"),
         ("grace = 3\n[[model]]\nref = 'org/a'", "grace must be a text"),
         ("lock = '../x.lock'\n[[model]]\nref = 'org/a'", "lies outside"),
         ("include = ['/etc/passwd']\n[[model]]\nref = 'org/a'", "lies outside"),
@@ -102,6 +103,21 @@ def test_lists_and_locks_are_desired_states_too() -> None:
 def test_what_is_wrong_is_refused_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         document(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("zz = 1\n[[model]]\nref = 'org/a'", "lock, grace, budget"),
+        ("[[model]]\nref = 'org/a'\nzz = 1", "as, nodes"),
+        ("grac = '1h'\n[[model]]\nref = 'org/a'", "did you mean grace?"),
+        ("[[model]]\nref = 'org/a'\nnode = 1", "did you mean nodes?"),
+    ],
+)
+def test_a_hint_names_the_keys_of_a_desired_state(text: str, known: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        document(text)
+    assert known in str(refused.value.hint)
 
 
 def test_a_model_that_the_lock_lacks_is_refused() -> None:

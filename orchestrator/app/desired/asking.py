@@ -97,12 +97,17 @@ def wait_for(
 def _looks(place: str) -> list[Callable[[], NodeAnswer]]:
     if "://" not in place:
         return [_reading(path) for path in _files(places.absolute(place))]
-    found = urlsplit(place)
-    if found.scheme != "http" or not found.hostname or found.username is not None:
-        raise UsageError(f"{place!r} is no place of a status", hint=f"for example http://node-1:{PORT}")
-    port = found.port or PORT
+    hint = f"for example http://node-1:{PORT}"
     try:
-        known = socket.getaddrinfo(found.hostname, port, type=socket.SOCK_STREAM)
+        found = urlsplit(place)
+        host, port = found.hostname, found.port or PORT
+        (host or "").encode("idna")
+    except ValueError as error:
+        raise UsageError(f"{place!r} is no place of a status: {error}", hint=hint) from error
+    if found.scheme != "http" or not host or found.username is not None:
+        raise UsageError(f"{place!r} is no place of a status", hint=hint)
+    try:
+        known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         return [_refused(place, error.strerror or "it has no address")]
     addresses = dict.fromkeys(str(one[4][0]) for one in known)

@@ -17,7 +17,7 @@ from orchestrator.cli.commands.desired.follow import FollowOptions, follow, is_d
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, TransferOptions
 from orchestrator.cli.run import Run, finish, services
-from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.typed import argument, option, takes, texts_of
 from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, parse_duration
 from orchestrator.errors import UsageError
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _MOST_SEEN = 1000
 _FOLLOW = "How to follow"
+_OF_A_LIST = (
+    *("--revision", "--include", "--exclude", "--variant", "--locked", "--allow-outside", "--allow-rollback"),
+    *("--verify-signature", "--pin", "--unpin-removed"),
+)
+"""Options that a set does not heed: what it holds, and from whom, is said by its source, and it pins its own models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def watch(options: WatchOptions) -> int:
       glm-aria watch git+https://git.example/org/fleet.git//sites/edge.toml@main
     """
     settings = shared.settings(options)
-    if options.path is not None and options.path != "-" and is_desired_state(options.path) and not options.status:
+    if options.path is not None and options.path != "-" and is_desired_state(options.path):
         return _follow(options.path, settings, options)
     if is_said(options.follow):
         raise UsageError(
@@ -108,11 +113,19 @@ def watch(options: WatchOptions) -> int:
 
 
 def _follow(source: str, settings: Settings, options: WatchOptions) -> int:
-    if options.pin or options.unpin_removed:
-        raise UsageError("the models of a set are pinned as long as the set stays; leave out --pin")
+    if options.status:
+        raise UsageError(
+            "--status is for lists; a set shows its own status",
+            hint="glm-aria fleet status --at SETS, the folder of sets (default: sets beside the cache)",
+        )
+    if unheeded := [flag for flag in texts_of(options) if flag in _OF_A_LIST]:
+        raise UsageError(
+            f"{unheeded[0]} is for lists; what a set holds, its source says",
+            hint="leave it out; include, exclude, variant and lock are keys of desired.toml, and a set pins its models",
+        )
     request = request_of((source,), options.follow, options.interval, once=options.once)
     request = replace(request, safe_only=options.transfer.safe_only)
-    return follow("watch", request, options.on_change, settings, options.output)
+    return follow("watch", request, options.on_change, settings, options.output, strict=options.strict)
 
 
 def _watch(path: str, settings: Settings, options: WatchOptions) -> int:

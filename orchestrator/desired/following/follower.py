@@ -16,10 +16,10 @@ from orchestrator.core.refs import parse_target
 from orchestrator.desired.following import polling
 from orchestrator.desired.following.aim import Aim
 from orchestrator.desired.following.chore import Chore
-from orchestrator.desired.following.looking import Looker
+from orchestrator.desired.following.looking import Looker, stays
 from orchestrator.desired.following.picture import Picture, steps, target_of
 from orchestrator.desired.following.polling import Poll
-from orchestrator.desired.following.reporting import Reporter, SetFacts
+from orchestrator.desired.following.reporting import Reporter, SetFacts, held
 from orchestrator.desired.following.request import FollowPorts, FollowReport, FollowRequest
 from orchestrator.desired.following.running import Attempts, Running, minute
 from orchestrator.desired.following.work import Errors, Lacking, Locked
@@ -91,14 +91,14 @@ class _Follower:
     def _turn(self, now: float) -> None:
         for one in self._looker.turn(now):
             if one.error is not None:
-                told = f"{one.address}: {one.error.message}; the last good state stays in use"
+                told = f"{one.address}: {one.error.message}; {stays(one.state)}"
                 self._emit(Notice("state-wrong", told) if one.is_wrong else Notice("source-away", told))
                 continue
             before = self._aim.error
             if self._aim.take(self._looker):
                 self._tries = Attempts(is_full=self._tries.is_full)
             if self._aim.error is not None and before is None:
-                self._emit(Notice("state-wrong", f"{self._aim.error.message}; the last good state stays in use"))
+                self._emit(Notice("state-wrong", f"{self._aim.error.message}; {stays(self._aim.wanted)}"))
             self._lacking = None
             self._save()
         running = self._running
@@ -304,11 +304,11 @@ class _Follower:
             return False
         if self._aim.wanted is None:
             return all(one.error is not None or one.state is not None for one in self._looker.sources)
-        return self._is_done or bool(self._errors()) or self._wait is not None
+        return self._is_done or bool(self._errors())
 
     def _errors(self) -> tuple[GlmAriaError, ...]:
-        own = [self._aim.error, self._tries.error] + [one.error for one in self._looker.sources]
-        found = (*own, *self._tries.unfetched.values(), *self._tries.unlocked.values())
+        own = [self._aim.error, held(self._wait if self._request.once else None)]
+        found = (*own, *(one.error for one in self._looker.sources), *self._tries.errors)
         return tuple(error for error in found if error is not None)
 
     def _fail(self, error: GlmAriaError) -> None:

@@ -147,6 +147,11 @@ class Looker:
         return is_new
 
 
+def stays(good: object) -> str:
+    """The words for what counts while a source has nothing that can be used; `good` is the last good state."""
+    return "it has had no good state yet" if good is None else "the last good state stays in use"
+
+
 def _is_other(before: GlmAriaError | None, now: GlmAriaError) -> bool:
     return before is None or before.message != now.message
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator import __version__
+from orchestrator.core.sizes import format_size
 from orchestrator.core.text import redacted
 from orchestrator.desired.following.aim import Aim
 from orchestrator.desired.following.looking import Looker
@@ -15,7 +16,7 @@ from orchestrator.desired.plan import Wait
 from orchestrator.desired.sets import SCHEMA, SetStore, StoredSet
 from orchestrator.desired.status import ModelStage, ModelStatus, SetPhase, SetStatus
 from orchestrator.desired.wish.labels import Labels
-from orchestrator.errors import GlmAriaError
+from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
 from orchestrator.events import Event, FileProgress, Phase
 
 
@@ -154,6 +155,22 @@ def _on_the_way(facts: SetFacts) -> tuple[SetPhase, str | None]:
         return SetPhase.FAILED, f"{name}: {error.code}: {error.message}"
     if facts.wait is not None:
         if facts.wait.needs:
-            return SetPhase.FAILED, f"disk-budget: it needs {facts.wait.needs} bytes more than [budget] disk allows"
+            return SetPhase.FAILED, f"disk-budget: {_beyond(facts.wait)}"
         return SetPhase.WAITING, "for the hours in which new models may be fetched"
     return SetPhase.STAGING, None
+
+
+def held(wait: Wait | None) -> GlmAriaError | None:
+    """The error for who waits no longer."""
+    if wait is None:
+        return None
+    if wait.needs:
+        return NoSpaceError(f"the set was not fetched: {_beyond(wait)}", hint="raise the budget, or desire less")
+    return TemporaryError(
+        "the set was not fetched: new models may be fetched only in the hours of its window",
+        hint="run it again then, or leave out --once",
+    )
+
+
+def _beyond(wait: Wait) -> str:
+    return f"it needs {format_size(wait.needs)} more than the budget of the disk allows"

@@ -42,6 +42,11 @@ class Attempts:
     error: GlmAriaError | None = None
     is_full: bool = False
 
+    @property
+    def errors(self) -> tuple[GlmAriaError | None, ...]:
+        """All of the errors."""
+        return (self.error, *self.unfetched.values(), *self.unlocked.values())
+
 
 def minute() -> int:
     """The minute of the day on this node's clock."""

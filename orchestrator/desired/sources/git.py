@@ -134,8 +134,7 @@ class GitSource:
             self._git.run(folder, "verify-commit", commit)
         except TemporaryError as error:
             raise TrustError(
-                f"the commit {commit[:12]} of {self._address.url} is not signed by anybody in {self._rules.signers}; "
-                "the last good state stays",
+                f"the commit {commit[:12]} of {self._address.url} is not signed by anybody in {self._rules.signers}",
                 hint="sign it: git commit -S",
                 details=error.details,
             ) from error
@@ -236,7 +235,7 @@ class _Git:
                     printable(line) for line in err.read(65536).decode("utf-8", "replace").splitlines() if line
                 )
                 raise TemporaryError(
-                    f"git {_verb(words)} of {self._url} failed: {lines[-1] if lines else f'exit code {code}'}",
+                    f"git {_verb(words)} of {self._url} failed: {_reason(lines) or f'exit code {code}'}",
                     source=self._url,
                     details=lines[-8:],
                 )
@@ -258,6 +257,11 @@ class _Git:
                     # git starts helpers, which end with their group.
                     signal_group(process.pid, KILL)
                 process.wait()
+
+
+def _reason(lines: tuple[str, ...]) -> str | None:
+    """The line that says why: the first, before git's advice, that is no warning and no hint."""
+    return next((line for line in lines if not line.lower().startswith(("warning:", "hint:"))), None)
 
 
 def _verb(words: tuple[str, ...]) -> str:

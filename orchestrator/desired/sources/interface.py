@@ -99,4 +99,4 @@ def _found_in(tree: SourceTree) -> str:
         except FileAbsentError:
             continue
         return name
-    raise FileAbsentError(f"it has none of {', '.join(NAMES)}")
+    raise FileAbsentError(f"the folder of the desired state has none of {', '.join(NAMES)}")

@@ -32,7 +32,7 @@ class SignedFiles:
         try:
             signature = read(f"{name}.sig")
         except FileAbsentError as error:
-            raise TrustError(f"{name} has no signature, {name}.sig; the last good state stays", hint=hint) from error
+            raise TrustError(f"{name} has no signature, {name}.sig", hint=hint) from error
         with tempfile.NamedTemporaryFile(prefix="glm-aria-sig-") as file:
             file.write(signature)
             file.flush()
@@ -45,8 +45,7 @@ class SignedFiles:
                 who = checked
         told = printable(who.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
         raise TrustError(
-            f"{name} is not signed by anybody in {self.signers} ({told or 'no such signer'}); "
-            "the last good state stays",
+            f"{name} is not signed by anybody in {self.signers} ({told or 'no such signer'})",
             hint=hint,
         )
 

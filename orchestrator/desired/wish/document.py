@@ -40,6 +40,7 @@ NAMES = ("desired.toml", "models.toml", "models.txt", LOCK_NAME)
 """The file of a folder that is read: the first that is there."""
 _Value = TypeVar("_Value")
 _OWN_KEYS = ("lock", "grace", "budget")
+_MODEL_KEYS = ("as", "nodes")
 _BUDGET_KEYS = ("disk", "speed", "window")
 _MOST_FILES = 64
 _MOST_MODELS = 10_000
@@ -144,9 +145,9 @@ class _Reading:
         extras: list[Mapping[str, object]] = []
         if isinstance(tables, list):
             for table in tables:
-                more = {key: table.pop(key) for key in ("as", "nodes") if isinstance(table, dict) and key in table}
+                more = {key: table.pop(key) for key in _MODEL_KEYS if isinstance(table, dict) and key in table}
                 extras.append(more)
-        entries = parse_tables(document, path)
+        entries = parse_tables(document, path, () if depth else _OWN_KEYS, _MODEL_KEYS)
         models = iter(extras)
         for entry in entries:
             self.entry(entry, path, depth, {} if isinstance(entry, Include) else next(models))

@@ -155,7 +155,15 @@ def request_of(sources: tuple[str, ...], options: FollowOptions, interval: str, 
     )
 
 
-def follow(command: str, request: SetRequest, on_change: str | None, settings: Settings, output: Shown) -> int:
+def follow(
+    command: str,
+    request: SetRequest,
+    on_change: str | None,
+    settings: Settings,
+    output: Shown,
+    *,
+    strict: bool = False,
+) -> int:
     """Follow until a signal comes, and show how the set was in the end."""
     run = Run.watching(output, settings)
     hook = Hook.of(on_change, without_secrets(os.environ, settings), is_quiet=run.is_events)
@@ -173,7 +181,7 @@ def follow(command: str, request: SetRequest, on_change: str | None, settings: S
     with run.watched():
         report = services(settings).desired.follow(request, emit, hook=hook, on_ready=ready)
     models = max(1, len(report.status.models))
-    outcome = run.outcome(report.errors, models, interrupted=report.interrupted)
+    outcome = run.outcome(report.errors, models, interrupted=report.interrupted, strict=strict)
     if command == "watch":
         return finish(run, command, WatchedSetDocument(report.status), lambda found: print_set(found.set), outcome)
     return finish(run, command, report.status, print_set, outcome)
