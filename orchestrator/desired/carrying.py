@@ -45,6 +45,7 @@ _LAYOUT, _INDEX = "oci-layout", "index.json"
 _LAYOUT_TEXT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
 PARTS = ("set.json", "set.lock", "status.json")
+DAMAGED = "bring the archive again; if that does not help, export it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _proven(reader: ArchiveReader, digest: str) -> bytes:
     content = reader.small(_blob(digest))
     if hashlib.sha256(content).hexdigest() != digest:
         raise IntegrityError(
-            f"an entry of the archive is not what its digest says ({digest[:12]}); nothing was imported"
+            f"an entry of the archive is not what its digest says ({digest[:12]}); nothing was imported", hint=DAMAGED
         )
     return content
 
@@ -197,19 +198,21 @@ def writing(target: Path) -> Iterator[ArchiveWriter]:
 
 @contextmanager
 def reading(source: Path) -> Iterator[ArchiveReader]:
-    """The archive at a path. Raises NotFoundError where nothing is, UsageError for what is none."""
+    """The archive at a path. Raises NotFoundError where nothing is, UsageError for what is none, and per
+    `system.failures`."""
     if not os.path.lexists(source):
         raise NotFoundError(f"there is no {source}", file=str(source))
     if source.is_dir():
         yield _FolderReader(source)
         return
-    try:
-        with tarfile.open(source, "r:") as tar:
-            yield _TarReader(tar)
-    except (OSError, tarfile.TarError) as error:
-        raise UsageError(
-            f"{source} cannot be read as an archive: {error}", hint="glm-aria state export makes one"
-        ) from error
+    with on_disk("read", source):
+        try:
+            with tarfile.open(source, "r:") as tar:
+                yield _TarReader(tar)
+        except tarfile.TarError as error:
+            raise UsageError(
+                f"{source} cannot be read as an archive: {error}", hint="glm-aria state export makes one"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ def import_set(
         if expected is not None and models.digest != expected:
             raise TrustError(f"{source} holds the set {models.digest}, and not {expected}; nothing was written")
         if absent := models.blobs.keys() - carried.blobs.keys():
-            raise IntegrityError(f"{source} lacks {counted(len(absent), 'file')} of its set; nothing was written")
+            raise IntegrityError(
+                f"{source} lacks {counted(len(absent), 'file')} of its set; nothing was written", hint=carrying.DAMAGED
+            )
         stack.enter_context(memory_file.alone())
         store.make()
         work = CacheWork(replace(settings, offline=True), models.rules, name)
@@ -186,7 +188,7 @@ def _take(reader: carrying.ArchiveReader, models: ModelSet, cache: Cache, stop: 
         carrying.entry_of(sha256): carrying.EntryRoom(scratch(stage), file.size) for sha256, (_, file) in first.items()
     }
     by_entry = {carrying.entry_of(sha256): (sha256, *found) for sha256, found in first.items()}
-    count = 0
+    came: set[str] = set()
     try:
         with cache.blobs.use() as use:
             use.hold({model.locked.ref.repo.folder for model in models.models})
@@ -194,12 +196,16 @@ def _take(reader: carrying.ArchiveReader, models: ModelSet, cache: Cache, stop: 
                 sha256, model, file = by_entry[entry]
                 if found != sha256:
                     raise IntegrityError(
-                        f"{file.path!r} in the archive is not what the lock of the set says", file=file.path
+                        f"{file.path!r} in the archive is not what the lock of the set says",
+                        hint=carrying.DAMAGED,
+                        file=file.path,
                     )
                 verified = verify(places[entry].path, file.digest, file.size, stop=stop)
                 cache.blobs.place(model.locked.ref.repo, model.locked.commit, [(verified, file)])
-                count += file.size
+                came.add(sha256)
     finally:
         for room in places.values():
             drop(room.path)
-    return count
+    if absent := first.keys() - came:
+        raise IntegrityError(f"the archive lacks {counted(len(absent), 'file')} of its set", hint=carrying.DAMAGED)
+    return sum(first[sha256][1].size for sha256 in came)
