@@ -77,6 +77,10 @@ def test_a_wrong_or_absent_source_leaves_the_last_good_state(
 ) -> None:
     absent = Site(machine, "--follow", str(tmp_path / "absent")).once().ended(66)
     assert "it has had no good state yet" in absent.err
+    nested = tmp_path / "desired.toml"
+    nested.write_text(f'[[model]]\nref = "{A}"\nas = "x"\n[[model]]\nref = "{B}"\nas = "x/y"\n')
+    reason = Site(machine, "--follow", str(nested)).once().ended(2).document["data"]["reason"]
+    assert "would lie in that of another model" in reason
     repository = GitRepository(tmp_path / "served")
     repository.commit({"edge.toml": wish(A)})
     with git_daemon(tmp_path / "served") as daemon:

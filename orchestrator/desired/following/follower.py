@@ -308,7 +308,7 @@ class _Follower:
 
     def _errors(self) -> tuple[GlmAriaError, ...]:
         own = [self._aim.error, held(self._wait if self._request.once else None)]
-        found = (*own, *(one.error for one in self._looker.sources), *self._tries.errors)
+        found = (*own, *self._looker.errors, *self._tries.errors)
         return tuple(error for error in found if error is not None)
 
     def _fail(self, error: GlmAriaError) -> None:

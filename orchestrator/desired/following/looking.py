@@ -100,6 +100,11 @@ class Looker:
         return found if len(found) == len(self.sources) else None
 
     @property
+    def errors(self) -> tuple[GlmAriaError | None, ...]:
+        """The error of each source."""
+        return tuple(one.error for one in self.sources)
+
+    @property
     def has_looked(self) -> bool:
         """True when each source was looked at, with whatever result, and none is being looked at."""
         return all(one.chore is None and (one.looked is not None or one.error is not None) for one in self.sources)

@@ -136,10 +136,10 @@ def _phase(aim: Aim, looker: Looker, facts: SetFacts, *, is_flipped: bool) -> tu
     if facts.current is not None and facts.lost:
         return SetPhase.DEGRADED, f"{len(facts.lost)} model(s) lack files, which are fetched again"
     if aim.wanted is None:
-        errors = [one.error for one in looker.sources if one.error is not None]
-        if facts.current is None and errors:
-            return SetPhase.FAILED, f"no source has given a state that can be used: {errors[0].message}"
-        return SetPhase.WAITING, "for a state of its sources"
+        why = next((f": {error.message}" for error in (aim.error, *looker.errors) if error is not None), "")
+        if facts.current is None and why:
+            return SetPhase.FAILED, f"no source has given a state that can be used{why}"
+        return SetPhase.WAITING, f"for a state of its sources{why}"
     if is_flipped:
         if facts.lost is None:
             return SetPhase.STAGING, "the files are looked at"
