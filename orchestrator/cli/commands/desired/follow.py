@@ -180,8 +180,8 @@ def follow(
 
     with run.watched():
         report = services(settings).desired.follow(request, emit, hook=hook, on_ready=ready)
-    models = max(1, len(report.status.models))
-    outcome = run.outcome(report.errors, models, interrupted=report.interrupted, strict=strict)
+    # A set is there or not, and never in part.
+    outcome = run.outcome(report.errors, len(report.errors), interrupted=report.interrupted, strict=strict)
     if command == "watch":
         return finish(run, command, WatchedSetDocument(report.status), lambda found: print_set(found.set), outcome)
     return finish(run, command, report.status, print_set, outcome)
