@@ -92,7 +92,7 @@ class Arrangement:
                 raise UnsafeError(
                     f"{path!r} would lie in the place of the metadata", hint="choose another --layout", file=path
                 )
-            other = taken.setdefault(fold(place), path)
+            other = taken.setdefault(place, path)
             if other != path and (path not in digests or digests[path] != digests.get(other)):
                 raise UnsafeError(
                     f"{path!r} and {other!r} would lie at the same place, {place!r}",

@@ -18,7 +18,7 @@ DIGESTS = {item.file.path: item.file.digest for item in model({"a": b"1", "b": b
         Arrangement("b.json", (("a", "/a"),)),
         Arrangement("b.json", (("a", "b.json"),)),
         Arrangement("b.json", (("a", ".glm-aria/other.json"),)),
-        Arrangement("b.json", (("a", "x"), ("c", "X"))),
+        Arrangement("b.json", (("a", "x"), ("c", "x"))),
         Arrangement("b.json", (("a", "x"),), beside=(("x", b"note"),)),
         Arrangement("b.json", (), beside=(("../note", b""),)),
         Arrangement("b.json", (), inside="../elsewhere"),
