@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from orchestrator.app.compose import proxies_of
+from orchestrator.app.compose import logins_of, proxies_of
 from orchestrator.core.addresses import parse_place
-from orchestrator.core.registries import address_of
+from orchestrator.core.registries import Repository, address_of
 from orchestrator.errors import ConfigError, NotAllowedError, ProtocolError, UsageError
 from orchestrator.net import shapes
 from orchestrator.net.answers import Answer
 from orchestrator.net.session import Net
+from orchestrator.oci.client import Client
 from orchestrator.oci.login import Login, command, for_registry, for_server
 from orchestrator.oci.logins import keep_login, own_file
 from orchestrator.oci.registries import Registries
 from orchestrator.settings import Settings
+from orchestrator.system.signals import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,13 @@ class KeptLogin:
     file: Path
     name: str
     was_tried: bool
+
+
+@contextlib.contextmanager
+def open_client(settings: Settings, repository: Repository, stop: Stop) -> Iterator[Client]:
+    """A client of a repository, with the logins of this user."""
+    with Net(proxies=proxies_of(settings), ca_bundle=settings.ca_bundle, sleep=stop.wait) as net:
+        yield Client(Registries(net, partial(logins_of, settings)), repository)
 
 
 def log_in(settings: Settings, host: str, login: Login) -> KeptLogin:

@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.core.files import Digest
-from orchestrator.disk.locks import lock_alone
+from orchestrator.disk.locks import own_lock
 from orchestrator.disk.space import file_system
 from orchestrator.errors import TemporaryError
 from orchestrator.platform import file_locks
 from orchestrator.platform.host import host_name
 from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system import processes
-from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import read_small_text
 
 FOREIGN_PATIENCE = 30.0
@@ -266,15 +265,15 @@ class Use:
 @contextlib.contextmanager
 def alone(state_dir: Path, folder: str) -> Iterator[bool]:
     """Yields True while no run of ours works with the repo folder, and none can begin to."""
-    with on_disk("lock", state_dir / "use"):
-        fd = _open_lock(state_dir / "use", folder)
-    try:
-        # Where the file system knows no locks, the age of things decides.
-        yield lock_alone(fd)
-    finally:
-        os.close(fd)
+    # Where the file system knows no locks, the age of things decides.
+    with own_lock(_lock_of(state_dir / "use", folder)) as is_alone:
+        yield is_alone
 
 
 def _open_lock(state: Path, folder: str) -> int:
     state.mkdir(mode=0o700, exist_ok=True)
-    return os.open(state / f"{folder}.lock", os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
+    return os.open(_lock_of(state, folder), os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
+
+
+def _lock_of(state: Path, folder: str) -> Path:
+    return state / f"{folder}.lock"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from orchestrator.core.files import Algorithm, Digest
+from orchestrator.disk.atomic import drop_all
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import CannotCreateError, IntegrityError, NotFoundError, UsageError
 from orchestrator.oci.manifest import (
@@ -192,7 +193,7 @@ def writing(target: Path) -> Iterator[ArchiveWriter]:
                 yield _FolderWriter(scratch)
             os.replace(scratch, target)  # noqa: PTH105
         except BaseException:
-            _drop(scratch)
+            drop_all(scratch)
             raise
 
 
@@ -282,12 +283,3 @@ def _copied(read: Callable[[int], bytes], room: EntryRoom) -> str:
             file.write(data)
             left -= len(data)
     return found.hexdigest()
-
-
-def _drop(path: Path) -> None:
-    import shutil
-
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

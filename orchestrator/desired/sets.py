@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from pathlib import Path
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.names import check_path
 from orchestrator.desired.wish.wanted import ModelSet, SetModel, SetRules, refuse_nested
+from orchestrator.disk.atomic import drop_all
 from orchestrator.disk.durability import sync_files, sync_names
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.errors import UsageError
@@ -103,7 +103,7 @@ class SetStore:
             for path in self.folder.iterdir():
                 is_set = _FOLDER.fullmatch(path.name) is not None and path.name != self.current_name()
                 if is_left_behind(path) or (is_set and self.read(path.name) is None):
-                    _remove(path)
+                    drop_all(path)
 
     def current_name(self) -> str | None:
         """The folder of the set that readers have."""
@@ -112,6 +112,11 @@ class SetStore:
         except OSError:
             return None
         return name if _FOLDER.fullmatch(name) else None
+
+    def present(self) -> StoredSet | None:
+        """The set that readers have; None where there is none, or it is not what its name says."""
+        name = self.current_name()
+        return None if name is None else self.read(name)
 
     def flipped_at(self) -> float | None:
         """The time at which readers got the present set, in unix seconds."""
@@ -156,11 +161,11 @@ class SetStore:
                 self._fill(scratch, made)
                 _sync(scratch)
                 if os.path.lexists(self.folder / name):  # of the same name, and not whole
-                    _remove(self.folder / name)
+                    drop_all(self.folder / name)
                 os.replace(scratch, self.folder / name)  # noqa: PTH105
                 sync_names(self.folder)
             except BaseException:
-                _remove(scratch)
+                drop_all(scratch)
                 raise
         self._read.pop(name, None)
         return made
@@ -174,7 +179,7 @@ class SetStore:
                 os.replace(scratch, self.current)  # noqa: PTH105
                 sync_names(self.folder)
             except BaseException:
-                _remove(scratch)
+                drop_all(scratch)
                 raise
 
     def remove(self, name: str) -> None:
@@ -185,7 +190,7 @@ class SetStore:
         scratch = self.folder / scratch_name()
         with on_disk("remove", self.folder / name), contextlib.suppress(FileNotFoundError):
             os.replace(self.folder / name, scratch)  # noqa: PTH105
-            _remove(scratch)
+            drop_all(scratch)
 
     def _fill(self, folder: Path, made: StoredSet) -> None:
         # The text of a link counts from where it lies in the end, which is as deep as the scratch folder.
@@ -279,10 +284,3 @@ def _sync(folder: Path) -> None:
     sync_files([path for path in below if not path.is_symlink() and path.is_file()])
     for path in (*(path for path in below if not path.is_symlink() and path.is_dir()), folder):
         sync_names(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)

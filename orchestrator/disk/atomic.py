@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 from pathlib import Path, PurePath
 
@@ -30,6 +31,14 @@ def drop(path: Path) -> None:
     """Remove a scratch file, if there is one and that is possible: the next run sweeps."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def drop_all(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; of a folder, as much as is possible."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def sweep_scratch(folder: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.disk.folders import Folder
 from orchestrator.platform import file_locks
 from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW, NONBLOCK
+from orchestrator.system.failures import on_disk
 
 _TRIES = 100
 _PAUSE = 0.01
@@ -67,6 +68,21 @@ def lock_alone(fd: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def own_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock file of the state for as long as a process works; yields as `lock_alone`.
+
+    Its folder is made where it is missing. Raises per `system.failures`.
+    """
+    with on_disk("lock", path):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
+    try:
+        yield lock_alone(fd)
+    finally:
+        os.close(fd)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from orchestrator.layouts.interface import (
     book_of,
 )
 from orchestrator.layouts.kinds import is_read, kind_by_path, kind_of
-from orchestrator.layouts.trees import read_json, read_text
+from orchestrator.layouts.trees import read_folder, read_text
 
 _PIPELINE = "model_index.json"
 # Names that say nothing of whose file it is: many repos have them, and one folder has the files of all.
@@ -52,10 +52,8 @@ class ComfyUi:
         if workspace := _workspace(read_text(cli)):
             return ToolFolder(workspace / "models", f"the workspace in {cli}")
         desktop = settings / "ComfyUI" / "config.json"
-        said = read_json(desktop)
-        base = said.get("basePath") if isinstance(said, dict) else None
-        if isinstance(base, str) and Path(base).is_absolute():
-            return ToolFolder(Path(base) / "models", f"basePath in {desktop}")
+        if base := read_folder(desktop, "basePath"):
+            return ToolFolder(base / "models", f"basePath in {desktop}")
         usual = around.home / "comfy" / "ComfyUI"
         return ToolFolder(usual / "models", f"comfy-cli's usual folder is {usual}") if usual.is_dir() else None
 

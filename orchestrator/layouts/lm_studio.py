@@ -23,7 +23,7 @@ from orchestrator.layouts.interface import (
     ToolFolder,
     split_settings,
 )
-from orchestrator.layouts.trees import folders_in, has_file, read_json, read_line, refs_of
+from orchestrator.layouts.trees import folders_in, has_file, read_folder, read_line, refs_of
 
 _POINTER = ".lmstudio-home-pointer"
 
@@ -42,10 +42,8 @@ class LmStudio:
             return None
         home = _home(around.home)
         settings = home / "settings.json"
-        said = read_json(settings)
-        folder = said.get("downloadsFolder") if isinstance(said, dict) else None
-        if isinstance(folder, str) and Path(folder).is_absolute():
-            return ToolFolder(Path(folder), f"downloadsFolder in {settings}")
+        if folder := read_folder(settings, "downloadsFolder"):
+            return ToolFolder(folder, f"downloadsFolder in {settings}")
         return ToolFolder(home / "models", f"LM Studio's folder is {home}")
 
     def arrange(self, model: ModelFiles) -> Arrangement:

@@ -49,6 +49,13 @@ def read_json(path: Path) -> Any:
     return None
 
 
+def read_folder(path: Path, key: str) -> Path | None:
+    """The folder that a small JSON file names by its whole path below `key`."""
+    said = read_json(path)
+    named = said.get(key) if isinstance(said, dict) else None
+    return Path(named) if isinstance(named, str) and Path(named).is_absolute() else None
+
+
 def read_text(path: Path) -> str:
     """The content of a small file; empty where it is no text, or cannot be read."""
     with contextlib.suppress(OSError, ValueError):

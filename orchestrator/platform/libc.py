@@ -13,7 +13,7 @@ def system_call(name: str, arguments: str) -> Callable[..., int] | None:
     """A function of the C library; None where it has none of that name.
 
     `arguments` are i, I, L and s for int, unsigned int, int64 and bytes. A result below 0 is that of an error, which
-    `raise_last` raises.
+    `last_error` tells.
     """
     if sys.platform == "win32":
         return None

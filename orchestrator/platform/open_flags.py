@@ -7,7 +7,7 @@ import sys
 
 if sys.platform == "win32":
     CLOEXEC = os.O_NOINHERIT | os.O_BINARY
-    # Symlinks take a privilege there, and only what lies in the user's profile is believed (`users.profile_holds`).
+    # Symlinks take a privilege there, and only what lies in the user's profile is believed (`users.is_in_profile`).
     NOFOLLOW = DIRECTORY = NONBLOCK = NOCTTY = 0
 else:
     CLOEXEC = os.O_CLOEXEC

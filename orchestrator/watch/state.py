@@ -18,13 +18,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from orchestrator.disk.locks import lock_alone
+from orchestrator.disk.locks import own_lock
 from orchestrator.disk.state_file import read_state, write_state
 from orchestrator.errors import TemporaryError
 from orchestrator.platform.host import host_name
-from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system import processes
-from orchestrator.system.failures import on_disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,9 @@ class WatchFile:
         # A symbolic link stays what the user called it: where it leads may change, and is what is followed.
         self._path = os.path.abspath(path)  # noqa: PTH100
         name = hashlib.sha256(os.fsencode(self._path)).hexdigest()[:16]
-        self._folder = state_dir / "watch"
         self._stage = state_dir / "stage"
-        self._file = self._folder / f"{name}.json"
-        self._lock = self._folder / f"{name}.lock"
+        self._file = state_dir / "watch" / f"{name}.json"
+        self._lock = self._file.with_suffix(".lock")
 
     def load(self) -> WatchState:
         """The state saved last; empty if there is none."""
@@ -87,25 +84,22 @@ class WatchFile:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Be the one watcher of this list and cache. Raises TemporaryError while another one lives."""
-        with on_disk("lock", self._lock):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
-        try:
-            other = self.load()
-            # Where locks are not known, or always granted, the recorded owner shows another watcher on this host.
-            if not lock_alone(fd) or (_lives(other) and other.pid != os.getpid()):
-                who = f" (process {other.pid} on {other.host})" if other.pid else ""
-                raise TemporaryError(
-                    f"{self._path} is watched for this cache already{who}",
-                    hint=f"glm-aria watch {shlex.quote(str(self._path))} --status",
-                )
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                ended = self.load()
-                if ended.pid == os.getpid():
-                    self._write(replace(ended, host="", pid=0, started=""))
-            os.close(fd)
+        with own_lock(self._lock) as is_alone:
+            try:
+                other = self.load()
+                # Where locks are not known, or always granted, the recorded owner shows another watcher on this host.
+                if not is_alone or (_lives(other) and other.pid != os.getpid()):
+                    who = f" (process {other.pid} on {other.host})" if other.pid else ""
+                    raise TemporaryError(
+                        f"{self._path} is watched for this cache already{who}",
+                        hint=f"glm-aria watch {shlex.quote(str(self._path))} --status",
+                    )
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    ended = self.load()
+                    if ended.pid == os.getpid():
+                        self._write(replace(ended, host="", pid=0, started=""))
 
     def _write(self, state: WatchState) -> None:
         data = asdict(state)

@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from scripts.imagelib.build import Parts, build, labels, put, version_in
+from scripts.imagelib.build import Parts, build, labels, version_in
 from scripts.imagelib.layout import Layout
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         parts = Parts(architecture, folder / "debs", folder / "site")
         told = labels(version_in(parts.site), given.revision, given.epoch)
         built = build(parts, given.work, told, given.epoch)
-        images.append(put(layout, built, told))
+        images.append(layout.image(built.layers, built.config, told))
         (given.target / f"sbom-{architecture}.cdx.json").write_bytes(built.bill)
         sizes = " + ".join(f"{len(layer.packed) / 1e6:.1f}" for layer in built.layers)
         print(f"{architecture}: {sizes} MB packed, made in {time.monotonic() - began:.0f} s")

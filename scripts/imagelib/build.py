@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from scripts.imagelib.layout import Json, Layer, Layout, layer_of
+from scripts.imagelib.layout import Json, Layer, layer_of, moment
 from scripts.imagelib.sbom import bill
 from scripts.imagelib.tree import UNNEEDED, DebianPackage, Entry, Tree, merged, of_folder, unpacked, with_parents, write
 
@@ -49,7 +48,7 @@ class Built:
 def labels(version: str, revision: str, epoch: int) -> dict[str, str]:
     """The annotations that image-spec has names for."""
     told = {
-        "created": _moment(epoch),
+        "created": moment(epoch),
         "title": "glm-aria",
         "description": "Fetch large models with aria2, and prove every byte",
         "licenses": "Apache-2.0",
@@ -67,7 +66,8 @@ def build(parts: Parts, work: Path, told: dict[str, str], epoch: int) -> Built:
         if package.name not in UNNEEDED:
             packages.append(package)
             trees.append(tree)
-    base = {**merged(trees), **_own_files(merged(trees), packages)}
+    base = merged(trees)
+    base |= _own_files(base, packages)
     site = {**of_folder(parts.site, _SITE), "usr/bin/glm-aria": Entry.file(_START.encode(), 0o755)}
     root = work / f"root-{parts.architecture}"
     write(with_parents({**base, **site}), root)
@@ -148,7 +148,7 @@ def _config(architecture: str, told: dict[str, str], epoch: int) -> Json:
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
     }
     return {
-        "created": _moment(epoch),
+        "created": moment(epoch),
         "architecture": architecture,
         "os": "linux",
         "config": {
@@ -161,14 +161,10 @@ def _config(architecture: str, told: dict[str, str], epoch: int) -> Json:
             "Labels": told,
         },
         "history": [
-            {"created": _moment(epoch), "created_by": "packages of Debian"},
-            {"created": _moment(epoch), "created_by": "glm-aria and packages of Python"},
+            {"created": moment(epoch), "created_by": "packages of Debian"},
+            {"created": moment(epoch), "created_by": "glm-aria and packages of Python"},
         ],
     }
-
-
-def _moment(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def version_in(site: Path) -> str:
@@ -179,8 +175,3 @@ def version_in(site: Path) -> str:
 
 def _name(one: Distribution) -> str:
     return str(one.metadata["Name"])
-
-
-def put(layout: Layout, built: Built, told: dict[str, str]) -> Json:
-    """Keep an image in a layout; its descriptor."""
-    return layout.image(built.layers, built.config, told)

@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ class Layer:
 
     packed: bytes
     diff_id: str
+
+
+def moment(epoch: int) -> str:
+    """A time as documents have it."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def layer_of(tree: Tree, epoch: int) -> Layer:

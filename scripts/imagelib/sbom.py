@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.metadata import Distribution
 from typing import Any
 from urllib.parse import quote
 
+from scripts.imagelib.layout import moment
 from scripts.imagelib.tree import DebianPackage
 
 
@@ -21,7 +21,7 @@ def bill(packages: Iterable[DebianPackage], wheels: Iterable[Distribution], imag
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": moment(epoch),
             "component": {"type": "container", "bom-ref": "image", "name": "glm-aria", "version": image},
         },
         "components": parts,

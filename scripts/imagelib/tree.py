@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
 
@@ -145,8 +145,3 @@ def merged(trees: Iterable[Tree]) -> Tree:
     for tree in trees:
         found.update(tree)
     return found
-
-
-def owned(tree: Tree, owner: int) -> Tree:
-    """The same as another user's."""
-    return {name: replace(entry, owner=owner) for name, entry in tree.items()}

@@ -107,23 +107,12 @@ def import_set(
         known = max(memory.generation, *(one.generation for one in store.kept()), 0)
         generation = max(told, known)
         wish, revisions = str(info.get("wish", "")), tuple(map(str, _listed(info.get("revisions"))))
-        before = next((one for one in store.kept() if one.folder == store.current_name()), None)
+        before = store.present()
         made = store.build(models, generation, wish, revisions, time.time())
         store.flip(made.folder)
-        left = dict(memory.left)
-        if before is not None and before.folder != made.folder:
-            left[before.digest] = time.time()
-        memory_file.save(
-            replace(
-                memory,
-                generation=generation,
-                wish=wish,
-                left=left,
-                pins=tuple(dict.fromkeys((*memory.pins, *map(str, pins)))),
-                brought=tuple(dict.fromkeys((*memory.brought, *map(str, brought)))),
-                flips=memory.flips + 1,
-            )
-        )
+        held = memory.holding(pins, brought)
+        flipped = held.flipped(before.digest if before else None, made.digest, time.time())
+        memory_file.save(replace(flipped, generation=generation, wish=wish))
         work.publish(models, stop, emit)
     size = sum(models.blobs.values())
     return CarriedSet(
@@ -151,8 +140,7 @@ def digest_of_sources(settings: Settings, sources: tuple[DesiredSource, ...], *,
 
 def current_of(store: SetStore) -> StoredSet:
     """The set that readers have. Raises NotCachedError."""
-    name = store.current_name()
-    found = None if name is None else store.read(name)
+    found = store.present()
     if found is None:
         raise NotCachedError(
             f"there is no set {store.name} in {store.folder.parent}", hint="glm-aria node --follow SRC makes one"

@@ -6,17 +6,17 @@ import contextlib
 import hashlib
 import os
 import platform
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.app.compose import logins_of, proxies_of, state_of
+from orchestrator.app.compose import state_of
 from orchestrator.app.desired.work import CacheWork
+from orchestrator.app.logins import open_client
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.addresses import Place, is_this_machine
 from orchestrator.core.sizes import format_size
@@ -40,9 +40,7 @@ from orchestrator.desired.wish.wanted import SetRules
 from orchestrator.disk.atomic import write_file
 from orchestrator.errors import GlmAriaError, UsageError
 from orchestrator.events import Emit, Flipped, Notice
-from orchestrator.net.session import Net
-from orchestrator.oci.client import Client
-from orchestrator.oci.registries import Registries
+from orchestrator.platform.host import host_name
 from orchestrator.settings import Settings
 from orchestrator.supervisor import PATIENCE, tell
 from orchestrator.system.failures import on_disk
@@ -133,7 +131,7 @@ def store_of(settings: Settings, name: str, sets: Path | None) -> SetStore:
 
 def labels_of(settings: Settings) -> Mapping[str, str]:
     """The labels of this node: its name, system, processor and zone, and those of the settings, which count more."""
-    own = {"node": socket.gethostname(), "os": sys.platform, "arch": platform.machine()}
+    own = {"node": host_name(), "os": sys.platform, "arch": platform.machine()}
     zone = {"zone": settings.fleet_zone} if settings.fleet_zone else {}
     return {**own, **zone, **parse_labels(settings.node_labels)}
 
@@ -170,7 +168,7 @@ def source_at(address: SourceAddress, signers: Path | None, settings: Settings, 
     if isinstance(address, GitAddress):
         return GitSource(address, GitRules(settings.ca_bundle, signers), os.environ, stop)
     if isinstance(address, ArtifactAddress):
-        client = partial(_client, settings, address, stop)
+        client = partial(open_client, settings, address.repository, stop)
         return ArtifactSource(address, client, is_signed=signers is not None)
     return FileSource(address.path)
 
@@ -193,12 +191,6 @@ def _word_of(signers: Path | None) -> str:
         return "" if signers is None else str(signers)
     with on_disk("read", signers):
         return hashlib.sha256(read_small(signers, SETTINGS_BYTES, follow=True)).hexdigest()
-
-
-@contextlib.contextmanager
-def _client(settings: Settings, address: ArtifactAddress, stop: Stop) -> Iterator[Client]:
-    with Net(proxies=proxies_of(settings), ca_bundle=settings.ca_bundle, sleep=stop.wait) as net:
-        yield Client(Registries(net, partial(logins_of, settings)), address.repository)
 
 
 def _run_hook(flip: Flipped, hook: Hook | None, stop: Stop, emit: Emit) -> None:

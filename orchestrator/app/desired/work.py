@@ -85,22 +85,14 @@ class CacheWork:
 
     def complete(self, models: ModelSet, stop: Stop, emit: Emit) -> Errors:
         """Make whole what is here of the models, without a question to anybody: links, listings, both digests."""
-        request = replace(self._request(tuple(map(_staged, models.models)), self._lock_name), offline=True)
-        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
-            report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=told)
-            sweep(cache.staging)
-        return _errors(models.models, report)
+        return self._from_cache(models.models, tuple(map(_staged, models.models)), stop, emit)
 
     def publish(self, models: ModelSet, stop: Stop, emit: Emit) -> Errors:
         named = [model for model in models.models if model.locked.ref.branch is not None]
         if not named:
             return {}
         items = tuple(replace(_staged(model), ref=model.locked.ref) for model in named)
-        request = replace(self._request(items, self._lock_name), offline=True)
-        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
-            mover = mover_of(self.settings)
-            report = flow.pull(request, sites, sources, cache, mover, stop=stop, emit=told)
-        return _errors(named, report)
+        return self._from_cache(named, items, stop, emit)
 
     def verify(self, models: ModelSet, stop: Stop, emit: Emit) -> int:
         from orchestrator.upkeep.verify import Health, VerifyRequest, verify
@@ -149,6 +141,12 @@ class CacheWork:
         return PullRequest(
             items, safe_only=rules.safe_only, policy=settings.policy, lock_name=lock_name, portable=rules.portable
         )
+
+    def _from_cache(self, models: Collection[SetModel], items: tuple[Item, ...], stop: Stop, emit: Emit) -> Errors:
+        request = replace(self._request(items, self._lock_name), offline=True)
+        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
+            report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=told)
+        return _errors(models, report)
 
     def _pull(self, settings: Settings, request: PullRequest, found: OpenCall, stop: Stop) -> PullReport:
         if settings.fleet_control is not None:

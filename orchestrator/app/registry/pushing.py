@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
-from orchestrator.app.compose import known_state, logins_of, proxies_of
+from orchestrator.app.compose import known_state
+from orchestrator.app.logins import open_client
 from orchestrator.app.registry.remote import RegistryServices
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.events import Emit
-from orchestrator.net.session import Net
 from orchestrator.oci.begun import BegunUploads
-from orchestrator.oci.client import Client
-from orchestrator.oci.registries import Registries
 from orchestrator.publishing.destinations import Destination, ModelDestination, TagDestination
 from orchestrator.publishing.developing import Development, push_on_save
 from orchestrator.publishing.push import PushReport, PushRequest, push
@@ -69,7 +66,7 @@ class _ModelVersions:
             if isinstance(self.target, VersionTarget):
                 found = RegistryServices(self.settings).versions(self.target.model).versions
                 return tuple(filter(None, (Version.of_tag(one.version) for one in found)))
-            with _client(self.settings, self.target, self.stop) as client:
+            with open_client(self.settings, self.target.repository, self.stop) as client:
                 return tuple(filter(None, map(Version.of_tag, client.tags())))
         return ()
 
@@ -94,11 +91,5 @@ def open_destination(
         return
     state = known_state(settings, create=True)
     begun = BegunUploads(state, state / "stage")
-    with _client(settings, target, stop) as client:
+    with open_client(settings, target.repository, stop) as client:
         yield TagDestination(client, target.tag, begun, mounts)
-
-
-@contextlib.contextmanager
-def _client(settings: Settings, target: TagTarget, stop: Stop) -> Iterator[Client]:
-    with Net(proxies=proxies_of(settings), ca_bundle=settings.ca_bundle, sleep=stop.wait) as net:
-        yield Client(Registries(net, partial(logins_of, settings)), target.repository)

@@ -13,6 +13,7 @@ from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.values import parsed
 from orchestrator.cli.views.table import NOTHING, show, yes_or_no
 from orchestrator.core.sizes import parse_duration
 from orchestrator.errors import NotFoundError, UsageError
@@ -79,10 +80,7 @@ class CreateOptions:
 @takes(CreateOptions)
 def create(options: CreateOptions) -> int:
     """Make a token, and print it: this once, and never again."""
-    try:
-        seconds = None if options.expires is None else parse_duration(options.expires)
-    except ValueError as error:
-        raise UsageError(f"--expires: {error}") from error
+    seconds = parsed("--expires", parse_duration, options.expires)
     if len(options.roles) > 1:
         raise UsageError(
             f"a token has one role, and not {' and '.join(options.roles)}",

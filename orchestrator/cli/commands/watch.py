@@ -18,8 +18,9 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, Select, TransferOptions
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes, texts_of
+from orchestrator.cli.values import parsed_interval
 from orchestrator.cli.views.table import NOTHING, ago, show
-from orchestrator.core.sizes import format_duration, parse_duration
+from orchestrator.core.sizes import format_duration
 from orchestrator.errors import UsageError
 from orchestrator.events import Event, Flipped, Notice
 from orchestrator.settings.secrets import without_secrets
@@ -166,7 +167,9 @@ def _watch(path: str, settings: Settings, options: WatchOptions) -> int:
     from orchestrator.app.services import Watched
     from orchestrator.watch.watch import WatchRequest
 
-    wanted = WatchRequest(_interval(options.interval), options.once, options.pin, options.unpin_removed)
+    wanted = WatchRequest(
+        parsed_interval("--interval", options.interval), options.once, options.pin, options.unpin_removed
+    )
     with run.watched():
         watched = Watched(Path(path), lambda: requests.watched(path, chosen, run.tell_once), to_request, hook)
         report = services(settings).watch(watched, wanted, emit)
@@ -187,16 +190,6 @@ def _flip(event: Flipped) -> str:
     commit = f"commit {event.new[:12]}"
     before = f", before {event.old[:12]}" if event.old else ""
     return f"now {event.version} ({commit}{before})" if event.version else f"now {commit}{before}"
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--interval: {error}") from error
-    if seconds < 1:
-        raise UsageError("--interval: must be at least 1s")
-    return seconds
 
 
 def _status(settings: Settings, options: WatchOptions) -> int:

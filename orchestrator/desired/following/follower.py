@@ -210,11 +210,7 @@ class _Follower:
     def _fetch(self, models: ModelSet, names: frozenset[str], *, is_staging: bool) -> None:
         targets = [target_of(model.locked) for model in models.models if model.name in names]
         pins, brought = self._work.hold(targets)
-        memory = self._aim.memory
-        pinned = tuple(dict.fromkeys((*memory.pins, *map(str, pins))))
-        self._aim.memory = replace(
-            memory, pins=pinned, brought=tuple(dict.fromkeys((*memory.brought, *map(str, brought))))
-        )
+        self._aim.memory = self._aim.memory.holding(pins, brought)
         self._save()
         speed = self._aim.budget.speed
 
@@ -241,10 +237,9 @@ class _Follower:
         revisions = tuple(one.state.revision for one in self._looker.sources if one.state is not None)
         made = self._store.build(desired, memory.generation, memory.wish, revisions, now)
         self._store.flip(made.folder)
-        left = {**memory.left, current.digest: now} if current else dict(memory.left)
-        left.pop(made.digest, None)
         # Of the first set all was proven just now.
-        self._aim.memory = replace(memory, left=left, flips=memory.flips + 1, verified=memory.verified or now)
+        flipped = memory.flipped(current.digest if current else None, made.digest, now)
+        self._aim.memory = replace(flipped, verified=memory.verified or now)
         self._kept = self._store.kept()
         self._lost, self._tries.error, self._tries.is_full = {}, None, False
         self._save()

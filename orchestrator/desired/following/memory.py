@@ -8,18 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.refs import Target
 from orchestrator.desired.sources.interface import ReadState, read_again
-from orchestrator.disk.locks import lock_alone
+from orchestrator.disk.locks import own_lock
 from orchestrator.disk.state_file import read_state, write_state
 from orchestrator.errors import GlmAriaError, TemporaryError
 from orchestrator.lists.lockfile import Lock, LockedModel, parse_lock, render_lock
-from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
-from orchestrator.system.failures import on_disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +38,29 @@ class Memory:
     drift: int = 0
     flips: int = 0
 
+    def holding(self, pins: Iterable[Target], brought: Iterable[Target]) -> Memory:
+        """The memory of a follower that also made these pins, and brought these revisions."""
+        return replace(
+            self,
+            pins=tuple(dict.fromkeys((*self.pins, *map(str, pins)))),
+            brought=tuple(dict.fromkeys((*self.brought, *map(str, brought)))),
+        )
+
+    def flipped(self, old: str | None, new: str, now: float) -> Memory:
+        """The memory once readers got the set of the digest `new` in the place of `old`."""
+        left = dict(self.left) if old is None else {**self.left, old: now}
+        left.pop(new, None)
+        return replace(self, left=left, flips=self.flips + 1)
+
 
 class MemoryFile:
     """The memory of the follower of one set."""
 
     def __init__(self, state_dir: Path, folder: Path) -> None:
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        self._folder = state_dir / "desired"
         self._stage = state_dir / "stage"
-        self._file = self._folder / f"{name}.json"
-        self._lock = self._folder / f"{name}.lock"
+        self._file = state_dir / "desired" / f"{name}.json"
+        self._lock = self._file.with_suffix(".lock")
         self._set = folder
 
     def load(self) -> Memory:
@@ -79,18 +91,13 @@ class MemoryFile:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Be the one follower of this set. Raises TemporaryError while another one lives."""
-        with on_disk("lock", self._lock):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o600)
-        try:
-            if not lock_alone(fd):
+        with own_lock(self._lock) as is_alone:
+            if not is_alone:
                 raise TemporaryError(
                     f"another process keeps the set {self._set}",
                     hint="end it, or give this one another name: --set NAME",
                 )
             yield
-        finally:
-            os.close(fd)
 
 
 def _memory(data: dict[str, Any]) -> Memory:

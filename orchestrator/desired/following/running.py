@@ -16,7 +16,7 @@ from orchestrator.errors import GlmAriaError
 
 @dataclass(slots=True)
 class Running:
-    """An chore, and who takes its result. `is_bound`: it ends with the wish for which it began, and `in_window` with
+    """A chore, and who takes its result. `is_bound`: it ends with the wish for which it began, and `in_window` with
     the hours in which new models may be fetched."""
 
     chore: Chore[Any]
@@ -26,9 +26,13 @@ class Running:
     is_bound: bool = False
     in_window: bool = False
 
+    def is_of_another_wish(self, aim: Aim) -> bool:
+        """True when what it does, and what it meets, says nothing of the wish of now."""
+        return self.is_bound and self.wish != aim.memory.wish
+
     def is_outdated(self, aim: Aim) -> bool:
         """True when it should end."""
-        return (self.is_bound and self.wish != aim.memory.wish) or (self.in_window and not aim.budget.is_open(minute()))
+        return self.is_of_another_wish(aim) or (self.in_window and not aim.budget.is_open(minute()))
 
 
 @dataclass(slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import click
 
@@ -15,11 +14,11 @@ from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
+from orchestrator.cli.values import parsed
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.refs import parse_target
 from orchestrator.core.sizes import format_size, parse_duration, parse_size
 from orchestrator.core.text import printable
-from orchestrator.errors import UsageError
 from orchestrator.system.failures import is_closed, mending
 from orchestrator.upkeep.documents import CollectDocument, GarbageEntry
 from orchestrator.upkeep.garbage import Rules
@@ -87,22 +86,12 @@ def gc(options: GcOptions) -> int:
     """
     rules = Rules(
         time.time(),
-        older_than=_parsed("--older-than", parse_duration, options.older_than),
-        keep_size=_parsed("--keep-size", parse_size, options.keep_size),
+        older_than=parsed("--older-than", parse_duration, options.older_than),
+        keep_size=parsed("--keep-size", parse_size, options.keep_size),
         targets=tuple(map(parse_target, options.models)),
         litter=True,
     )
     return _collect("cache gc", rules, options.removal)
-
-
-_Value = TypeVar("_Value")
-
-
-def _parsed(flag: str, parse: Callable[[str], _Value], text: str | None) -> _Value | None:
-    try:
-        return None if text is None else parse(text)
-    except ValueError as error:
-        raise UsageError(f"{flag}: {error}") from error
 
 
 def _collect(command: str, rules: Rules, removal: Removal) -> int:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from orchestrator.cli import terminal
 from orchestrator.cli.run import Run, finish, services
-from orchestrator.cli.typed import option
+from orchestrator.cli.typed import option, texts_of
+from orchestrator.cli.values import parsed, parsed_interval
 from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.addresses import Place
 from orchestrator.core.sizes import format_size, parse_duration, parse_size
@@ -29,14 +30,9 @@ from orchestrator.settings.values import listen
 from orchestrator.watch.on_change import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
     from orchestrator.app.desired.following import SetRequest
     from orchestrator.cli.run import Shown
     from orchestrator.settings import Settings
-
-    T = TypeVar("T")
 
 _SET = "The set and its status"
 
@@ -116,20 +112,7 @@ def is_desired_state(text: str) -> bool:
 
 def is_said(options: FollowOptions) -> bool:
     """True when one of the options was given."""
-    return any(
-        value
-        for value in (
-            options.place.set_name,
-            options.place.sets,
-            options.label,
-            options.grace,
-            options.disk,
-            options.window,
-            options.verify_every,
-            options.allowed_signers,
-            options.status_listen,
-        )
-    )
+    return any(text for texts in texts_of(options).values() for text in texts)
 
 
 def request_of(sources: tuple[str, ...], options: FollowOptions, interval: str, *, once: bool) -> SetRequest:
@@ -138,18 +121,18 @@ def request_of(sources: tuple[str, ...], options: FollowOptions, interval: str, 
     from orchestrator.desired.following.request import VERIFY
 
     budget = SetBudget(
-        _read(parse_size, options.disk, "--disk") if options.disk else None,
-        windows=_read(parse_windows, options.window, "--window") if options.window else (),
+        parsed("--disk", parse_size, options.disk) if options.disk else None,
+        windows=parsed("--window", parse_windows, options.window) if options.window else (),
     )
     return SetRequest(
         tuple(parse_source(text) for text in sources),
         options.place.name,
         options.place.folder,
-        interval=_seconds(interval, "--interval"),
+        interval=parsed_interval("--interval", interval),
         once=once,
         budget=budget,
-        grace=_read(parse_duration, options.grace, "--grace") if options.grace else None,
-        verify_every=_seconds(options.verify_every, "--verify-every") if options.verify_every else VERIFY,
+        grace=parsed("--grace", parse_duration, options.grace) if options.grace else None,
+        verify_every=parsed_interval("--verify-every", options.verify_every) if options.verify_every else VERIFY,
         signers=places.absolute(options.allowed_signers) if options.allowed_signers else None,
         listen=_place(options.status_listen) if options.status_listen else None,
     )
@@ -228,17 +211,3 @@ def _place(text: str) -> Place:
     except ValueError as error:
         raise UsageError(f"--status-listen: {error}", hint=f"for example 127.0.0.1:{PORT}") from error
     return Place(host.strip("[]"), int(port))
-
-
-def _seconds(text: str, name: str) -> float:
-    seconds = _read(parse_duration, text, name)
-    if seconds < 1:
-        raise UsageError(f"{name}: must be at least 1s")
-    return seconds
-
-
-def _read(parse: Callable[[str], T], text: str, name: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from error

@@ -15,6 +15,7 @@ from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import Output
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
+from orchestrator.cli.values import parsed
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_size, parse_duration
 from orchestrator.core.text import printable
@@ -98,10 +99,7 @@ def wait(options: FleetWaitOptions) -> int:
     from orchestrator.app.desired.asking import ReadyRule
 
     settings = shared.settings(options)
-    try:
-        timeout = parse_duration(options.timeout)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from error
+    timeout = parsed("--timeout", parse_duration, options.timeout)
     if options.nodes < 1:
         raise UsageError("--nodes: must be at least 1")
     run = Run.watching(options.output, settings)
