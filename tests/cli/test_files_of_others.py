@@ -81,7 +81,7 @@ def test_what_lies_below_is_fine(place: Path) -> None:
     for folder in ("plain", "a/b", "./plain", "real/../plain", "inner/x", str(place / "lists" / "whole")):
         assert listed(f"o/a local-dir={folder}\n")[0].local_dir is not None
     (place / "elsewhere").symlink_to(place / "lists")
-    assert listed("o/a local-dir=plain\n", name="elsewhere/a.txt")[0].local_dir == place / "elsewhere" / "plain"
+    assert listed("o/a local-dir=plain\n", name="elsewhere/a.txt")[0].local_dir == place / "lists" / "plain"
 
 
 def test_the_flag_is_the_users_own_word(place: Path) -> None:

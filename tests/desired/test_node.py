@@ -158,8 +158,12 @@ def test_a_set_stays_for_its_grace_and_what_was_pulled_by_hand_stays_for_good(
     assert machine.snapshot(f"model/{A}", repos[0].head).is_dir()
     pins = machine.run("cache", "ls", "--json").ended(0).document
     assert pins["data"]
-    Site(machine, "--follow", str(state), "--grace", "1s").once().ended(0)
-    assert until(lambda: len([path for path in site.sets.iterdir() if path.name[0].isdigit()]) == 1)
+
+    def is_alone() -> bool:
+        Site(machine, "--follow", str(state), "--grace", "1s").once().ended(0)
+        return len([path for path in site.sets.iterdir() if path.name[0].isdigit()]) == 1
+
+    assert until(is_alone)
     assert not machine.snapshot(f"model/{A}", repos[0].head).exists()
     assert machine.snapshot(f"model/{B}", repos[1].head).is_dir()
     assert site.seen() == expected(repos[2])
@@ -243,7 +247,7 @@ def test_another_wish_ends_a_fetch_that_is_under_way(machine: Machine, make_hub:
 
     big = Repo("model", A, {"config.json": b"{}", "w.safetensors": generate(32 * MIB, 1)})
     other = small(B, 2)
-    make_hub(big, other, shape=Shape(total_rate=2 * MIB))
+    make_hub(big, other, cdn_shape=Shape(total_rate=2 * MIB))
     state = machine.work / "desired.toml"
     state.write_text(wish(A))
     site = Site(machine, "--follow", str(state))

@@ -110,6 +110,8 @@ class _Follower:
                 running.take(running.chore.result())
             except Interrupted:
                 self._lacking = None
+            if running.is_of_another_wish(self._aim):
+                self._tries = Attempts(is_full=self._tries.is_full)
         elif running.is_outdated(self._aim):
             running.chore.stop.set()
 

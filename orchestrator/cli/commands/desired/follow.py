@@ -107,7 +107,8 @@ class FollowOptions:
 
 def is_desired_state(text: str) -> bool:
     """True for what `watch` follows as a set, and not as a list of which each model is for itself."""
-    return is_state(text) or Path(text).is_dir() or Path(text).name == NAMES[0]
+    path = Path(text)
+    return is_state(text) or path.name == NAMES[0] or any((path / name).exists() for name in NAMES)
 
 
 def is_said(options: FollowOptions) -> bool:
