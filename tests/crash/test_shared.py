@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -170,7 +171,8 @@ def test_a_holder_that_stands_still_is_taken_over(
         assert until(lambda: any("node-1" in value for value in held(server)), 30)
         assert until(lambda: len(machine.aria2()) >= 1 and any(pid not in everyone for pid in machine.aria2()), 30)
         for pid in everyone:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # the node that woke first may end its aria2 at once
+                os.kill(pid, signal.SIGCONT)
         cluster.nodes[1].end(120).ended(0)
         assert content(machine.snapshot("model/org/shared", repo.head)) == wanted(repo)
         woken = first.end(120)

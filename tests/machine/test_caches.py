@@ -106,10 +106,10 @@ def test_a_read_only_volume(machine: Machine, hub: LoopbackHub, what: str) -> No
     machine.pull("org/m").ended(0)
     volume = machine.cache if what == "hub" else machine.hf_home
     condition = conditions.read_only(volume)
-    before = files(machine.hf_home)
+    before = files(volume)
     check(commands(machine, condition, machine.work / "project"))
     machine.run("pull", "--offline", "--json", "org/m", **condition.options).ended(0)
-    assert files(machine.hf_home) == before
+    assert files(volume) == before
 
 
 def test_a_volume_that_another_machine_filled(machine: Machine, hub: LoopbackHub) -> None:

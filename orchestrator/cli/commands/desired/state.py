@@ -12,6 +12,7 @@ from orchestrator.cli import options as shared
 from orchestrator.cli import terminal
 from orchestrator.cli.commands.desired.follow import SetPlace
 from orchestrator.cli.groups import HeadedCommand
+from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.options import Output, SiteChoice
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
@@ -64,6 +65,7 @@ class StateExportOptions:
 
     out: Annotated[str, argument("OUT")]
     place: SetPlace
+    config: Annotated[str | None, CONFIG]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     output: Output
 
@@ -75,6 +77,7 @@ class StateImportOptions:
     archive: Annotated[str, argument("ARCHIVE")]
     place: SetPlace
     digest: Annotated[str | None, option("--digest", metavar="sha256:HEX", help="Refuse any other set than this one.")]
+    config: Annotated[str | None, CONFIG]
     cache_dir: Annotated[str | None, shared.CACHE_DIR]
     output: Output
 
