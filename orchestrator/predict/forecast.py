@@ -1,0 +1,31 @@
+"""Forecasts: how often each model will be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+HOUR = 3600.0
+"""Seconds of a step of a forecast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Pulls that are expected of each model in each hour from `start` on, a full hour in unix seconds.
+
+    `by` names the forecaster. `is_used` says that it beat the seasonal-naive one on this site's own history; where it is
+    False, nothing may be done because of it.
+    """
+
+    start: float
+    pulls: Mapping[str, tuple[float, ...]]
+    by: str
+    is_used: bool
+
+    def expected(self, model: str, now: float, seconds: float) -> float:
+        """The pulls of a model that are expected within `seconds` from `now` on; what is beyond the horizon counts 0."""
+        begin, end = now - self.start, now - self.start + seconds
+        return sum(
+            count * max(0.0, min(end, (hour + 1) * HOUR) - max(begin, hour * HOUR)) / HOUR
+            for hour, count in enumerate(self.pulls.get(model, ()))
+        )
