@@ -1,1 +1,1 @@
-"""Prediction: what was asked for, how often each model will be, and what that is worth; it must beat the naive guess."""
+"""Prediction: what was asked for, how often each model will be, and what that is worth."""

@@ -13,8 +13,8 @@ HOUR = 3600.0
 class Forecast:
     """Pulls that are expected of each model in each hour from `start` on, a full hour in unix seconds.
 
-    `by` names the forecaster. `is_used` says that it beat the seasonal-naive one on this site's own history; where it is
-    False, nothing may be done because of it.
+    `by` names the forecaster. `is_used` says that it beat the seasonal-naive one on this site's own history; where it
+    is False, nothing may be done because of it.
     """
 
     start: float
@@ -23,7 +23,7 @@ class Forecast:
     is_used: bool
 
     def expected(self, model: str, now: float, seconds: float) -> float:
-        """The pulls of a model that are expected within `seconds` from `now` on; what is beyond the horizon counts 0."""
+        """The pulls of a model that are expected within `seconds` from `now` on; beyond the horizon are none."""
         begin, end = now - self.start, now - self.start + seconds
         return sum(
             count * max(0.0, min(end, (hour + 1) * HOUR) - max(begin, hour * HOUR)) / HOUR
