@@ -249,6 +249,7 @@ def test_an_error_is_ours_and_theirs_and_travels_between_processes(row: raising.
     again = pickle.loads(pickle.dumps(made))
     assert (type(again), str(again), again.hint) == (type(made), "it broke", "mend it")
     assert twin(made) is made
+    assert type(made) not in error_classes(), "a twin is no kind of its own"
     if row.status:
         assert vars(made)["response"].status_code == row.status
 
