@@ -17,14 +17,27 @@ settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("here")
 
 LONG = (
-    "tests",
     "packaging",
+    "test_docs.py",
+    "test_scale.py",
+    "test_bench_registry.py",
+    "test_bench_serve.py",
+    "test_bench_fleet.py",
+    "test_bench_lines.py",
+    "test_bench.py",
+    "test_gate.py",
+    "test_any_state_file.py",
+    "test_simulate.py",
+    "test_torture.py",
+    "test_watch_service.py",
+    "test_pictures.py",
     "house",
     "crash",
     "fuzz",
     "faults",
     "clients",
     "machine",
+    "kubernetes",
     "e2e",
     "serve",
     "desired",
@@ -32,8 +45,11 @@ LONG = (
     "transfer",
     "cache",
     "swarm",
+    "registry",
+    "publishing",
+    "api",
 )
-"""Folders whose tests take seconds each, the slowest first; `tests` stands for the files of this one."""
+"""Folders and files of this one whose tests take seconds each, or share what takes that; the slowest first."""
 
 IN_TURN = "fleet"
 """The folder whose tests count bytes of machines that keep the processor busy: one worker has them all."""
@@ -89,20 +105,24 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal the tests out to the workers, the long ones first, so that none is alone with a long one at the end.
 
-    Each worker starts with an equal share of the list, and takes from the ends of others' when it is through.
+    Long ones of a file stay together, as what they share is made anew by each worker. Each starts with an equal part of
+    the list, and takes from the ends of others' when it is through.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         ranks = {name: rank for rank, name in enumerate((IN_TURN, *LONG))}
-        shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+        units: dict[object, list[pytest.Item]] = {}
         for item in sorted(items, key=lambda item: ranks.get(_room(item), len(ranks))):
-            (shares[0] if _room(item) == IN_TURN else min(shares, key=len)).append(item)
+            units.setdefault(item.path if _room(item) in ranks else item, []).append(item)
+        shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+        for unit in units.values():
+            (shares[0] if _room(unit[0]) == IN_TURN else min(shares, key=len)).extend(unit)
         items[:] = [item for share in shares for item in share]
 
 
 def _room(item: pytest.Item) -> str:
-    """The folder of the tests that it is in, at whatever depth; `tests` for the files of this one."""
-    return (Path(__file__).parent.name, *item.path.relative_to(Path(__file__).parent).parts[:-1])[:2][-1]
+    """The folder of the tests that it is in, at whatever depth; the name of the file if that is in none."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

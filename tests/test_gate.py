@@ -73,6 +73,10 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path)
 
 
+def test_one_that_hangs_is_a_failure_within_minutes(pytestconfig: pytest.Config) -> None:
+    assert 0 < float(pytestconfig.getini("timeout")) <= 600
+
+
 def test_what_passes_is_run_once(gate: Gate) -> None:
     code, said = gate.run()
     assert (code, gate.ran) == (0, ["steady"])

@@ -173,6 +173,7 @@ class Worker:
             code = 1
             with contextlib.suppress(BaseException):
                 self.random = Random(seed)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(STEP_S)
                 output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(output, 1), os.dup2(output, 2)
