@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,8 +25,7 @@ class Forecast:
 
     def expected(self, model: str, now: float, seconds: float) -> float:
         """The pulls of a model that are expected within `seconds` from `now` on; beyond the horizon are none."""
-        begin, end = now - self.start, now - self.start + seconds
-        return sum(
-            count * max(0.0, min(end, (hour + 1) * HOUR) - max(begin, hour * HOUR)) / HOUR
-            for hour, count in enumerate(self.pulls.get(model, ()))
-        )
+        counts = self.pulls.get(model, ())
+        begin, end = max(0.0, now - self.start) / HOUR, (now - self.start + seconds) / HOUR
+        first, last = int(begin), min(math.ceil(end), len(counts))
+        return sum(counts[hour] * (min(end, hour + 1) - max(begin, hour)) for hour in range(first, last))

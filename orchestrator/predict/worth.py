@@ -1,0 +1,193 @@
+"""Worth: which models are fetched before anybody asks for them, and which go first. A decision over plain values.
+
+A guess is a model that was fetched ahead and that nobody has used. It takes room that is free, or the room of other
+guesses, and goes before everything that was used. It is made if
+
+    waiting that it saves x probability that somebody asks for it > bytes x price
+
+within the bytes of a day and the credit of all guesses. Credit is what keeps a bad forecast cheap: guesses begin with a
+small share of the bytes that users had fetched, those that somebody used earn more, and those that nobody used cost
+what they have. Units: unix seconds, seconds, bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from orchestrator.core.speeds import DaySpan
+from orchestrator.predict.demand import Demand
+from orchestrator.predict.forecast import HOUR, Forecast
+
+SPAN = 28 * 24 * HOUR
+"""The time of which an `Account` tells."""
+FIRST = 0.015
+"""The share of the bytes that users had fetched which guesses may cost before one of them was used."""
+EARNED = 0.5
+"""The bytes of wrong guesses that a byte of a right one pays for: two of three have to be right."""
+GUESS, _FORESEEN = 0.0, 1.0
+"""Last uses of a guess, and in `order` of one that is foreseen: before those of all that was used."""
+
+Key = TypeVar("Key")
+
+
+class Hold(StrEnum):
+    """A reason to fetch nothing ahead now."""
+
+    UNPROVEN = "the forecast is no better than last week's figures"
+    USERS = "users have files fetched"
+    HOURS = "it is not within the hours for it"
+
+
+class Judgement(StrEnum):
+    """The verdict on a model; all but the first are reasons to leave it."""
+
+    FETCH = "is fetched"
+    HERE = "is here"
+    WORTH = "saves less than its bytes cost"
+    DAY = "is more than is left of the day's bytes"
+    CREDIT = "is more than guesses have earned"
+    ROOM = "has no room but that of what was used"
+
+
+@dataclass(frozen=True, slots=True)
+class GuessTerms:
+    """The terms on which models are fetched ahead: `price` is the waiting in seconds that a byte has to save, `most`
+    the bytes of a day, `windows` the hours for it (empty: all), `horizon` the seconds in which somebody has to ask.
+
+    Who uses a guess has the longest unused of the cache go, as a miss would, until this `share` of it is free for the
+    next guesses.
+    """
+
+    price: float
+    most: int
+    windows: tuple[DaySpan, ...] = ()
+    horizon: float = 2 * HOUR
+    share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The bytes of the last `SPAN`: those that `users` had fetched; of guesses those that somebody `used`, those that
+    were `lost`, since they went before somebody did, and those that are still `open`; and all that guesses fetched in
+    the last `day`."""
+
+    users: int = 0
+    used: int = 0
+    lost: int = 0
+    open: int = 0
+    day: int = 0
+
+    @property
+    def credit(self) -> int:
+        """The bytes that further guesses may have; less than 0 where too many were wrong."""
+        return int(FIRST * (self.users + self.used) + EARNED * self.used) - self.lost - self.open
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A model with its bytes that are missing, the probability that somebody asks for it within the horizon, the
+    waiting that it may save, what its bytes cost, both in seconds, and the verdict."""
+
+    model: str
+    missing: int
+    probability: float
+    saves: float
+    costs: float
+    verdict: Judgement
+
+
+def held_back(forecast: Forecast, minute: int, terms: GuessTerms, *, is_busy: bool) -> Hold | None:
+    """The reason to fetch nothing ahead at a minute of the day, whatever it is. `is_busy`: users have files fetched."""
+    if not forecast.is_used:
+        return Hold.UNPROVEN
+    if is_busy:
+        return Hold.USERS
+    if terms.windows and not any(window.has(minute) for window in terms.windows):
+        return Hold.HOURS
+    return None
+
+
+def probability(forecast: Forecast, model: str, now: float, seconds: float) -> float:
+    """The probability that somebody asks for a model within `seconds`, where wishes come independently."""
+    return 1.0 - math.exp(-max(0.0, forecast.expected(model, now, seconds)))
+
+
+def foreseen(forecast: Forecast, now: float, seconds: float) -> frozenset[str]:
+    """The models that somebody rather asks for than not; none where the forecast may not be used."""
+    if not forecast.is_used:
+        return frozenset()
+    return frozenset(model for model in forecast.pulls if probability(forecast, model, now, seconds) > 0.5)
+
+
+def rate_of(demands: Iterable[Demand]) -> float | None:
+    """The bytes a second at which models came for those who waited for them; None where nobody did."""
+    waited = [demand for demand in demands if demand.came and demand.waited > 0]
+    seconds = sum(demand.waited for demand in waited)
+    return sum(demand.came for demand in waited) / seconds if seconds else None
+
+
+def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be spent
+    forecast: Forecast,
+    now: float,
+    missing: Mapping[str, int],
+    rate: float,
+    terms: GuessTerms,
+    account: Account,
+    room: int,
+) -> tuple[Weighed, ...]:
+    """The verdict on each model, the most probable first. `missing` are the bytes that each lacks, `rate` the bytes a
+    second at which they come, `room` those that are free or have guesses which are not foreseen.
+
+    Nothing may be fetched where `held_back` has a reason.
+    """
+    left = {Judgement.DAY: terms.most - account.day, Judgement.CREDIT: account.credit, Judgement.ROOM: room}
+    choices = []
+    likely = {model: probability(forecast, model, now, terms.horizon) for model in missing}
+    for model in sorted(missing, key=lambda model: (-likely[model], model)):
+        size = missing[model]
+        saves, costs = likely[model] * size / rate, size * terms.price
+        verdict = Judgement.FETCH
+        if not size:
+            verdict = Judgement.HERE
+        elif saves <= costs:
+            verdict = Judgement.WORTH
+        else:
+            verdict = next((why for why, most in left.items() if size > most), verdict)
+        if verdict is Judgement.FETCH:
+            left = {why: most - size for why, most in left.items()}
+        choices.append(Weighed(model, size, likely[model], saves, costs, verdict))
+    return tuple(choices)
+
+
+def order(uses: Mapping[Key, float], foreseen: Collection[Key], now: float) -> dict[Key, float]:
+    """The last use of each for the order in which they go, the smallest first. What was used and is foreseen goes last,
+    as if it were used now; of guesses, those that are not foreseen go first."""
+    return {key: use if key not in foreseen else _FORESEEN if use == GUESS else now for key, use in uses.items()}
+
+
+def guesses(uses: Mapping[Key, float]) -> dict[Key, float]:
+    """Those of these last uses that are of guesses: all that may go for another guess."""
+    return {key: use for key, use in uses.items() if use <= _FORESEEN}
+
+
+def account_of(
+    users: Iterable[tuple[float, int]], made: Sequence[tuple[float, int, bool | None]], now: float
+) -> Account:
+    """The account at `now`: of when users had how many bytes fetched, and of when guesses were made, of what size, and
+    whether somebody used them; None where that is open."""
+    late = [(at, size, was_used) for at, size, was_used in made if at > now - SPAN]
+
+    def total(outcome: bool | None) -> int:
+        return sum(size for _, size, was_used in late if was_used is outcome)
+
+    return Account(
+        sum(size for at, size in users if at > now - SPAN),
+        total(True),
+        total(False),
+        total(None),
+        sum(size for at, size, _ in late if at > now - 24 * HOUR),
+    )

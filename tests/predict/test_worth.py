@@ -1,0 +1,150 @@
+"""Worth: what is fetched ahead, what stays away, and what goes first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.speeds import parse_windows
+from orchestrator.predict.demand import Demand
+from orchestrator.predict.forecast import HOUR, Forecast
+from orchestrator.predict.worth import (
+    EARNED,
+    FIRST,
+    SPAN,
+    Account,
+    GuessTerms,
+    Hold,
+    Judgement,
+    Weighed,
+    account_of,
+    choose,
+    foreseen,
+    guesses,
+    held_back,
+    order,
+    probability,
+    rate_of,
+)
+
+START = 1_000_000 * HOUR
+GB = 10**9
+FORECAST = Forecast(START, {"org/sure": (9.0,), "org/maybe": (0.7,), "org/hardly": (0.01,)}, "ridge", True)
+TERMS = GuessTerms(5e-9, 1000 * GB, horizon=HOUR)
+RICH = Account(users=10_000 * GB)
+NAMES = {"org/sure": GB, "org/maybe": GB, "org/hardly": GB}
+
+
+def chosen(
+    missing: dict[str, int] | None = None,
+    terms: GuessTerms = TERMS,
+    account: Account = RICH,
+    room: int = 1000 * GB,
+    rate: float = 1e8,
+) -> dict[str, Weighed]:
+    choices = choose(FORECAST, START, missing or NAMES, rate, terms, account, room)
+    return {choice.model: choice for choice in choices}
+
+
+def verdicts(**given: object) -> dict[str, Judgement]:
+    return {model: choice.verdict for model, choice in chosen(**given).items()}  # type: ignore[arg-type]
+
+
+def test_what_saves_more_waiting_than_its_bytes_cost_is_fetched_the_most_probable_first() -> None:
+    choices = chosen()
+    assert list(choices) == ["org/sure", "org/maybe", "org/hardly"]
+    maybe = choices["org/maybe"]
+    assert (maybe.missing, maybe.costs, maybe.verdict) == (GB, 5.0, Judgement.FETCH)
+    assert maybe.probability == pytest.approx(0.5034, abs=1e-4)
+    assert maybe.saves == pytest.approx(5.034, abs=1e-3)
+    assert choices["org/hardly"].verdict is Judgement.WORTH
+
+
+def test_a_slow_line_makes_less_probable_models_worth_their_bytes() -> None:
+    assert verdicts(rate=1e6)["org/hardly"] is Judgement.FETCH
+
+
+def test_a_higher_price_leaves_only_what_is_nearly_sure() -> None:
+    assert verdicts(terms=replace(TERMS, price=9e-9))["org/maybe"] is Judgement.WORTH
+
+
+def test_what_is_here_is_not_fetched_again() -> None:
+    assert verdicts(missing=NAMES | {"org/sure": 0})["org/sure"] is Judgement.HERE
+
+
+def test_a_day_has_so_many_bytes_also_for_guesses_together() -> None:
+    day = replace(TERMS, most=15 * GB // 10)
+    assert verdicts(terms=day) == {
+        "org/sure": Judgement.FETCH,
+        "org/maybe": Judgement.DAY,
+        "org/hardly": Judgement.WORTH,
+    }
+    assert verdicts(terms=day, account=replace(RICH, day=GB))["org/sure"] is Judgement.DAY
+
+
+def test_a_guess_takes_free_room_only() -> None:
+    assert verdicts(room=GB - 1)["org/sure"] is Judgement.ROOM
+    assert verdicts(room=GB)["org/sure"] is Judgement.FETCH
+    assert verdicts(room=GB)["org/maybe"] is Judgement.ROOM
+
+
+def test_wrong_guesses_end_guessing_and_right_ones_earn_more() -> None:
+    least = int(GB / FIRST) + 100
+    assert verdicts(account=Account(users=least - 1000))["org/sure"] is Judgement.CREDIT
+    assert verdicts(account=Account(users=least))["org/sure"] is Judgement.FETCH
+    assert verdicts(account=Account(users=least, lost=1000))["org/sure"] is Judgement.CREDIT
+    assert verdicts(account=Account(users=least, open=1000))["org/sure"] is Judgement.CREDIT
+    assert verdicts(account=Account(users=least, lost=GB, used=int(GB / EARNED)))["org/sure"] is Judgement.FETCH
+
+
+@pytest.mark.parametrize(
+    ("forecast", "minute", "windows", "is_busy", "why"),
+    [
+        (FORECAST, 0, "", False, None),
+        (replace(FORECAST, is_used=False), 0, "", False, Hold.UNPROVEN),
+        (FORECAST, 0, "", True, Hold.USERS),
+        (FORECAST, 23 * 60, "22:00-06:00", False, None),
+        (FORECAST, 12 * 60, "22:00-06:00", False, Hold.HOURS),
+    ],
+)
+def test_nothing_is_fetched_ahead(
+    forecast: Forecast, minute: int, windows: str, is_busy: bool, why: Hold | None
+) -> None:
+    terms = replace(TERMS, windows=parse_windows(windows) if windows else ())
+    assert held_back(forecast, minute, terms, is_busy=is_busy) is why
+
+
+def test_a_forecast_that_may_not_be_used_foresees_nothing() -> None:
+    assert foreseen(FORECAST, START, HOUR) == {"org/sure", "org/maybe"}
+    assert foreseen(replace(FORECAST, is_used=False), START, HOUR) == frozenset()
+
+
+def test_a_probability_is_one_however_much_is_expected() -> None:
+    assert probability(FORECAST, "org/sure", START, HOUR) == pytest.approx(1, abs=1e-3)
+    assert probability(FORECAST, "org/unknown", START, HOUR) == 0
+    assert probability(FORECAST, "org/sure", START + HOUR, HOUR) == 0
+
+
+def test_guesses_go_before_all_that_was_used_and_the_foreseen_last_of_each() -> None:
+    uses = {"old": 100.0, "used": 500.0, "guess": 0.0, "right guess": 0.0, "old and foreseen": 50.0}
+    last = order(uses, {"right guess", "old and foreseen"}, 1000.0)
+    assert sorted(last, key=lambda name: last[name]) == ["guess", "right guess", "old", "used", "old and foreseen"]
+    assert set(guesses(last)) == {"guess", "right guess"}
+
+
+def test_the_rate_is_that_at_which_users_waited() -> None:
+    hit = Demand(0, "a", GB, 0, 0.0)
+    misses = [Demand(0, "a", GB, GB, 10.0), Demand(0, "b", GB, GB, 30.0)]
+    assert rate_of([hit, *misses]) == GB * 2 / 40
+    assert rate_of([hit]) is None
+
+
+def test_an_account_tells_of_the_last_weeks_and_of_the_last_day() -> None:
+    now = START + SPAN
+    account = account_of(
+        [(START, 1), (now - 1, 2)],
+        [(START, 4, True), (now - HOUR, 8, True), (now - 30 * HOUR, 16, False), (now - 1, 32, None)],
+        now,
+    )
+    assert account == Account(users=2, used=8, lost=16, open=32, day=40)
