@@ -24,8 +24,8 @@ from orchestrator.lists.request import Item
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
 from orchestrator.runs.document import StatusDocument
-from orchestrator.runs.note import AskedRun, ModelStep, NotedModel, NotedOption
-from orchestrator.runs.notes import RunNotes
+from orchestrator.runs.run_note import AskedRun, ModelStep, NotedModel, NotedOption
+from orchestrator.runs.store import RunStore
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
 
@@ -103,14 +103,14 @@ def _write_resolvers(state: Path) -> None:
 
 def _write_runs(state: Path) -> None:
     asked = AskedRun((Item(parse_ref("org/m"), ("*.json",), local_dir=Path("/d")),), (NotedOption("--jobs", ("2",)),))
-    notes = RunNotes(state)
+    notes = RunStore(state)
     number, note = notes.begin(asked, 1.0)
     model = NotedModel("org/m@main", ModelStep.FAILED, 9, 5, "down")
     notes.save(number, asdict(replace(note, pid=0, models=(model,), size=9, left=5, rate=1.0)))
 
 
 def _read_runs(state: Path) -> Iterable[bool]:
-    for run in RunNotes(state).known():
+    for run in RunStore(state).known():
         yield is_number(run.note.since)
         yield all(is_number(count) and count >= 0 for count in (run.note.left, run.note.size, run.note.rate))
         yield len(run.note.models) == len(run.note.items)

@@ -24,10 +24,11 @@ from orchestrator.system.signals import stoppable
 class LinkHow:
     """Conditions of a link: a mode of `disk/copies.py`, None for the layout's own, and what may be done.
 
-    `called` is the name that the model gets in Ollama, None for that of its repo.
+    `called` is the name that the model gets in Ollama, None for that of its repo. `quantization` names GGUF files.
     """
 
     mode: str | None = None
+    quantization: str = ""
     called: str | None = None
     force: bool = False
     dry_run: bool = False
@@ -44,6 +45,7 @@ def link(settings: Settings, target: Target, folder: Path | None, layout: str, h
         how.force,
         settings.portable,
         how.dry_run,
+        how.quantization,
     )
     with stoppable() as stop, open_cache(settings, create=settings.cache_dir.exists()) as cache:
         return folders.link(request, cache, stop=stop)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.app.compose import known_state, mover_of, open_cache, state_of, sweep
 from orchestrator.app.opening import OpenCall, moving, opened
-from orchestrator.app.runs.noting import note_history, pull_noted
+from orchestrator.app.runs.recording import note_history, pull_noted
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.core.files import Digest
 from orchestrator.core.network.resolvers import NameServer
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from orchestrator.folders.take import ImportReport, ImportRequest
     from orchestrator.lists.request import Item
     from orchestrator.mirrors.probe import Bounds
-    from orchestrator.notifying.ending import Ending
+    from orchestrator.notifications.ending import Ending
     from orchestrator.recipes.defaults import Known
-    from orchestrator.runs.note import AskedRun
-    from orchestrator.runs.notes import RunNotes
+    from orchestrator.runs.run_note import AskedRun
+    from orchestrator.runs.store import RunStore
     from orchestrator.serve.access.tokens import TokenFile
     from orchestrator.shared.nodes import NodeUse
     from orchestrator.upkeep.collect import Collected
@@ -96,16 +96,16 @@ class Services:
 
     def tell_end(self, ending: Ending, emit: Emit) -> None:
         """Tell those whom the settings name of the end of a pull."""
-        from orchestrator.app.runs.notifying import tell
+        from orchestrator.app.runs.notifications import tell
 
         tell(self.settings, ending, emit)
 
     @property
-    def runs(self) -> RunNotes:
+    def runs(self) -> RunStore:
         """The notes of pulls that go on, and of those that were stopped."""
-        from orchestrator.runs.notes import RunNotes
+        from orchestrator.runs.store import RunStore
 
-        return RunNotes(known_state(self.settings))
+        return RunStore(known_state(self.settings))
 
     def _pull(self, request: PullRequest, stop: Stop, emit: Emit, hook: Hook | None = None) -> PullReport:
         with self._open(stop, emit) as found:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.app.compose import state_of
 from orchestrator.app.registry.listening import listening
-from orchestrator.app.runs.notifying import RoundTeller
+from orchestrator.app.runs.notifications import RoundTeller
 from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.retention.pins import Pins
 from orchestrator.events import Emit

@@ -18,7 +18,7 @@ from orchestrator.errors import ConfigError, UsageError
 from orchestrator.lists.request import Item
 
 if TYPE_CHECKING:
-    from orchestrator.runs.note import AskedRun, KnownRun
+    from orchestrator.runs.run_note import AskedRun, KnownRun
 
 _Options = TypeVar("_Options")
 
@@ -57,7 +57,7 @@ class Resumed(Generic[_Options]):
 
 def asked_run(options: object, items: tuple[Item, ...], resumed: Resumed[Any] | None) -> AskedRun:
     """The note of a run, as its options and items say."""
-    from orchestrator.runs.note import AskedRun, NotedOption
+    from orchestrator.runs.run_note import AskedRun, NotedOption
 
     said = {flag: values for flag, values in texts_of(options).items() if flag not in _NOT_NOTED}
     if config := named_config():

@@ -241,7 +241,7 @@ def parse_ref(text: str, *, revision: str | None = None) -> Ref:
         raise UsageError(
             f"{text!r} is not a repo name",
             hint=f"a revision stands behind @: {shlex.quote(right)}; a quantisation can be named where files are "
-            f"fetched; else it is the whole repo: {shlex.quote(name.partition(':')[0])}",
+            f"fetched or linked; else it is the whole repo: {shlex.quote(name.partition(':')[0])}",
         )
     chosen = named if at else revision if revision is not None else catalog.main
     return Ref(RepoId(repo_type, name), chosen.lower() if is_commit(chosen.lower()) else chosen, catalog)

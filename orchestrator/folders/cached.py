@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from orchestrator.cache import census
@@ -13,8 +15,10 @@ from orchestrator.cache.records import Record
 from orchestrator.core.dialects import main_branches
 from orchestrator.core.files import Algorithm, RepoFile
 from orchestrator.core.refs import Target, as_word, commit_hint
+from orchestrator.core.text import printable
 from orchestrator.errors import IntegrityError, NotFoundError, UsageError
 from orchestrator.layouts.interface import ProvenFile
+from orchestrator.lists.quantizations import GGUF_SUFFIX, models_in, quantized, wanted_paths, with_quantization
 from orchestrator.proof.hashing import read_whole
 from orchestrator.system.signals import Stop
 
@@ -22,31 +26,32 @@ from orchestrator.system.signals import Stop
 @dataclass(frozen=True, slots=True)
 class CachedModel:
     """The files of a revision that are in the cache, by their paths. `record` is None for what another program
-    fetched."""
+    fetched. `missing` are wanted paths that the model's listing names and its snapshot lacks."""
 
     commit: str
     files: tuple[ProvenFile, ...]
     record: Record | None
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The paths that the model's listing names and its snapshot lacks: not all of it was pulled so far."""
-        here = {item.file.path for item in self.files}
-        return tuple(file.path for file in self.record.tree.files if file.path not in here) if self.record else ()
+    missing: tuple[str, ...]
 
 
-def open_model(target: Target, cache: Cache, use: Use, stop: Stop) -> CachedModel:
-    """The model of a target, which `use` holds in the cache from now on.
+def open_model(target: Target, cache: Cache, use: Use, stop: Stop, quantization: str = "") -> CachedModel:
+    """The model of a target, which `use` holds in the cache from now on; with a `quantization` no GGUF file of others.
 
-    Raises NotFoundError when the model, or a file to which its snapshot links, is not in the cache, IntegrityError
-    when a file that was never proven has wrong bytes, UsageError where it is not clear which revision is meant.
+    Raises NotFoundError when the model, the quantisation, or a file to which the snapshot links, is not in the cache,
+    IntegrityError when a file that was never proven has wrong bytes, UsageError where it is not clear what is meant.
     """
     commit = _commit(target, census.take(cache.layout))
     use.hold([target.repo.folder])
     found = census.take(cache.layout)
     entries = entries_of(found, cache.blobs, cache.records, [Target(target.repo, commit)], ())
-    files = sorted(_samples(entries, commit, cache.blobs, stop), key=lambda item: item.file.path)
-    return CachedModel(commit, tuple(files), cache.records.load(target.repo, commit))
+    record = cache.records.load(target.repo, commit)
+    here = {name.path for entry in entries for name in entry.names if name.commit == commit}
+    wanted = here | {file.path for file in record.tree.files} if record else here
+    if quantization:
+        wanted = _of_quantization(target, quantization, sorted(wanted), here)
+    files = sorted(_samples(entries, commit, wanted, cache.blobs, stop), key=lambda item: item.file.path)
+    missing = tuple(sorted(wanted - here))
+    return CachedModel(commit, tuple(files), record, missing)
 
 
 def _commit(target: Target, found: Census) -> str:
@@ -73,11 +78,31 @@ def _commit(target: Target, found: Census) -> str:
     return commit
 
 
-def _samples(entries: list[Entry], commit: str, blobs: HfCache, stop: Stop) -> list[ProvenFile]:
+def _of_quantization(target: Target, quantization: str, listed: Sequence[str], here: Set[str]) -> set[str]:
+    """The files of a quantisation, as `pull` chooses them of all that are listed, and all here but GGUF files."""
+    meant, known = quantized(listed, quantization), models_in(sorted(here))
+    if len(meant) > 1:
+        stems = ", ".join(printable(model.stem) for model in meant)
+        raise UsageError(
+            f"{target} has {len(meant)} models in {quantization}: {stems}",
+            hint=f"without :{quantization} all that is in the cache is taken",
+        )
+    # A projector alone is no model.
+    if not any(path in here for model in meant for path in model.paths):
+        labels = ", ".join(dict.fromkeys(printable(model.label) for model in known)) or "no GGUF file"
+        pull = shlex.quote(with_quantization(str(target), quantization))
+        raise NotFoundError(
+            f"{target} has no quantisation {quantization} in the cache, but {labels}",
+            hint=f"glm-aria pull {pull}; a revision stands behind @",
+        )
+    return set(wanted_paths(listed, quantization)) | {path for path in here if not path.lower().endswith(GGUF_SUFFIX)}
+
+
+def _samples(entries: list[Entry], commit: str, wanted: Set[str], blobs: HfCache, stop: Stop) -> list[ProvenFile]:
     chosen = []
     for entry in entries:
         for name in entry.names:
-            if name.commit != commit:
+            if name.commit != commit or name.path not in wanted:
                 continue
             if entry.real is None or entry.found is None or entry.digest is None:
                 state = "is not in the cache" if entry.found is None else "has an unknown digest"

@@ -26,7 +26,7 @@ from orchestrator.system.signals import Stop
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
     """A request to put a model into a folder: see `folders/project.py`. `portable` refuses names that some system
-    cannot hold. A `mode` of None is the layout's own."""
+    cannot hold. A `mode` of None is the layout's own. With a `quantization`, GGUF files of others are left out."""
 
     target: Target
     folder: ToolFolder
@@ -35,6 +35,7 @@ class LinkRequest:
     force: bool = False
     portable: bool = False
     dry_run: bool = False
+    quantization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def link(request: LinkRequest, cache: Cache, *, stop: Stop) -> LinkReport:
         raise UsageError(f"{repo.url_path} is no model, and {layout.title} reads models only")
     mode = request.mode or (Mode.SHARE if layout.is_of_program else Mode.AUTO)
     with cache.blobs.use() as use:
-        found = open_model(request.target, cache, use, stop)
+        found = open_model(request.target, cache, use, stop, request.quantization)
         model = ModelFiles(repo, found.commit, request.target.revision, found.files)
         arrangement = layout.arrange(model)
         if layout.is_of_program and os.path.realpath(folder) == os.path.realpath(cache.layout.cache_dir):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.core.dialects import dialects
 from orchestrator.lists.shards import without_shard
 
-_SUFFIX = ".gguf"
+GGUF_SUFFIX = ".gguf"
 # A projector for pictures or sound, or the statistics a quantisation was made with: no model by itself.
 _PROJECTOR, _STATISTICS = "mmproj", "imatrix"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -65,8 +65,8 @@ def models_in(paths: Iterable[str]) -> tuple[Gguf, ...]:
     shards: dict[str, list[str]] = {}
     for path in paths:
         lower = path.lower()
-        if lower.endswith(_SUFFIX) and _PROJECTOR not in lower and _STATISTICS not in lower:
-            shards.setdefault(without_shard(path[: -len(_SUFFIX)]), []).append(path)
+        if lower.endswith(GGUF_SUFFIX) and _PROJECTOR not in lower and _STATISTICS not in lower:
+            shards.setdefault(without_shard(path[: -len(GGUF_SUFFIX)]), []).append(path)
     return tuple(Gguf(stem, tuple(sorted(files))) for stem, files in sorted(shards.items()))
 
 
@@ -93,7 +93,7 @@ def projector(paths: Iterable[str], model: Gguf) -> str | None:
     found = []
     for path in paths:
         *own, name = path.split("/")
-        if not name.lower().endswith(_SUFFIX) or _PROJECTOR not in name.lower() or folders[: len(own)] != own:
+        if not name.lower().endswith(GGUF_SUFFIX) or _PROJECTOR not in name.lower() or folders[: len(own)] != own:
             continue
         found.append((-len(own), abs(_bits(path) - _bits(model.stem)), path))
     return min(found)[2] if found else None
@@ -111,7 +111,7 @@ def wanted_paths(paths: Iterable[str], quantization: str) -> tuple[str, ...]:
 
 def _bits(path: str) -> int:
     """Bits of a weight, as the name of the file says: 4 of `Q4_K_M`, 16 of `BF16`, 0 of no name that is known."""
-    stem = path[: -len(_SUFFIX)] if path.lower().endswith(_SUFFIX) else path
+    stem = path[: -len(GGUF_SUFFIX)] if path.lower().endswith(GGUF_SUFFIX) else path
     found = _LABEL.search(stem.rpartition("/")[2])
     digits = re.search(r"\d+", found[1]) if found else None
     return int(digits[0]) if digits else 0

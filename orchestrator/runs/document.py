@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from orchestrator.core.text import redacted
 from orchestrator.documents import Amount, Count
-from orchestrator.runs.note import KnownRun, ModelStep, NotedModel
+from orchestrator.runs.run_note import KnownRun, ModelStep, NotedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,15 @@ import pytest
 
 from orchestrator import Stop, hf_hub_download, plan, pull, snapshot_download
 from orchestrator.api import raising
+from orchestrator.api.models import settings_for
 from orchestrator.api.raising import TWINS, twin
+from orchestrator.app.services import Services
 from orchestrator.errors import (
     FileAbsentError,
     GlmAriaError,
     Interrupted,
     NotCachedError,
+    NotFoundError,
     PartialError,
     RepoAbsentError,
     UsageError,
@@ -115,6 +118,26 @@ def test_a_stop_from_another_thread_ends_it_and_the_next_goes_on(tmp_path: Path)
         pull("org/big", **where)
         hub.log.settle()
         assert hub.log.bytes_sent(face="cdn") < 1.3 * (24 << 20)
+
+
+def test_a_call_that_is_stopped_is_no_run_of_the_command(tmp_path: Path) -> None:
+    with LoopbackHub(
+        [Repo("model", "org/big", {"w.bin": generate(24 << 20, 3)})], cdn_shape=Shape(total_rate=8 << 20)
+    ) as hub:
+        stop, asked = Stop(), Services(settings_for({"cache_dir": tmp_path / "cache"}))
+        seen: list[object] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, FileProgress) and event.phase is Phase.FETCHING and event.done:
+                seen.append(asked.runs.known())
+                stop.set()
+
+        with pytest.raises(Interrupted):
+            pull("org/big", stop=stop, progress=hear, root=hub.url, cache_dir=tmp_path / "cache")
+    assert seen
+    assert not any(seen)
+    with pytest.raises(NotFoundError, match="nothing to resume"):
+        asked.runs.resumable(None, tmp_path / "cache")
 
 
 def test_an_exception_of_the_callers_function_ends_the_run_and_is_raised(hub: LoopbackHub, tmp_path: Path) -> None:

@@ -76,8 +76,27 @@ def test_a_blob_that_comes_back_is_not_counted_twice(clock: Clock) -> None:
     for event in (at(Phase.VERIFYING, 100), at(Phase.DONE, 100), at(Phase.FETCHING, 5)):
         tally.take(event)
     assert (tally.snapshot().done, tally.snapshot().files_done) == (5, 0)
-    tally.take(at(Phase.FAILED, 5))
+    tally.take(at(Phase.VERIFYING, 100))
+    tally.take(at(Phase.FAILED))
     assert (tally.snapshot().done, tally.snapshot().files_done) == (0, 0)
+
+
+def test_a_part_still_counts_when_all_sources_have_failed(clock: Clock) -> None:
+    tally = Tally(clock)
+    tally.take(Queued(2, 200))
+    for event in (
+        at(Phase.FETCHING, 60),
+        at(Phase.FETCHING, 20, number=2),
+        at(Phase.FAILED),
+        at(Phase.FAILED, number=2),
+    ):
+        tally.take(event)
+    now = tally.snapshot()
+    assert (now.done, now.total, now.files, now.files_done, now.active) == (80, 200, 2, 0, ())
+    tally.take(at(Phase.FETCHING, 70))
+    assert tally.snapshot().done == 90
+    tally.take(Queued(1, 100))
+    assert tally.snapshot().done == 70
 
 
 def test_a_small_file_that_was_there_before_anybody_looked_is_counted(clock: Clock) -> None:

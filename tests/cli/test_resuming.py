@@ -13,7 +13,7 @@ from orchestrator.cli.typed import takes, texts_of
 from orchestrator.core.refs import parse_ref
 from orchestrator.errors import UsageError
 from orchestrator.lists.request import Item
-from orchestrator.runs.note import AskedRun, KnownRun, ModelStep, NotedItem, NotedModel, RunNote
+from orchestrator.runs.run_note import AskedRun, KnownRun, ModelStep, NotedItem, NotedModel, RunNote
 
 OF_THE_ITEMS = {
     *("--file", "--revision", "--include", "--exclude", "--variant", "--local-dir"),

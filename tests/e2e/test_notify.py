@@ -6,7 +6,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
-from tests.notifying.conftest import Hooks, hooks
+from tests.notifications.conftest import Hooks, hooks
 
 __all__ = ["hooks"]
 

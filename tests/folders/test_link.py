@@ -35,6 +35,7 @@ from tests.machine.conditions import needs_root
 from tests.plain import FILES, ONE, REPO, THREE, TWO
 
 LAYOUTS = layouts()
+QUANTISED = ("m-Q4_K_M-00001-of-00002.gguf", "m-Q4_K_M-00002-of-00002.gguf", "m-Q8_0.gguf", "mmproj-m-f16.gguf")
 
 
 @pytest.fixture
@@ -145,6 +146,38 @@ def test_a_part_of_a_model_says_what_is_missing(cache: Cache, tmp_path: Path) ->
     snapshot = cache.layout.snapshot(REPO, ONE)
     (snapshot / "a.safetensors").unlink()
     assert make(cache, tmp_path / "m").missing == ("a.safetensors",)
+
+
+def test_one_quantisation_of_those_in_the_cache(cache: Cache, tmp_path: Path) -> None:
+    files = {name: gguf({"split.no": number}) for number, name in enumerate(QUANTISED)} | {"README.md": b"read\n"}
+    plain.put(cache, files)
+    make(cache, tmp_path / "m", quantization="q8_0")
+    assert set(content(tmp_path / "m")) == {"m-Q8_0.gguf", "mmproj-m-f16.gguf", "README.md"}
+    make(cache, tmp_path / "m", quantization="Q4_K_M")
+    shards = {"m-Q4_K_M-00001-of-00002.gguf", "m-Q4_K_M-00002-of-00002.gguf"}
+    assert set(content(tmp_path / "m")) == {*shards, "mmproj-m-f16.gguf", "README.md"}
+    # A name for Ollama says which model, where several are there.
+    report = make(cache, tmp_path / "o", layout="ollama", quantization="Q8_0")
+    assert report.commands == ("ollama run hf.co/org/m:Q8_0",)
+
+
+def test_a_quantisation_that_is_not_in_the_cache_is_named(cache: Cache, tmp_path: Path) -> None:
+    listed = {name: gguf({"split.no": number}) for number, name in enumerate(QUANTISED)}
+    plain.put(cache, listed)
+    snapshot = cache.layout.snapshot(REPO, ONE)
+    (snapshot / "m-Q4_K_M-00002-of-00002.gguf").unlink()
+    (snapshot / "m-Q8_0.gguf").unlink()
+    assert make(cache, tmp_path / "m", quantization="Q4_K_M").missing == ("m-Q4_K_M-00002-of-00002.gguf",)
+    with pytest.raises(NotFoundError, match=r"but Q4_K_M$") as caught:
+        make(cache, tmp_path / "none", quantization="Q8_0")
+    assert str(caught.value.hint).startswith("glm-aria pull org/m:Q8_0;")
+    plain.put(cache, {"a-UD-Q2_K_XL.gguf": b"a", "b-UD-Q2_K_XL.gguf": b"b"}, commit=TWO)
+    with pytest.raises(UsageError, match="2 models in Q2_K_XL"):
+        make(cache, tmp_path / "none", TWO, quantization="Q2_K_XL")
+    plain.put(cache, commit=THREE)
+    with pytest.raises(NotFoundError, match=r"but no GGUF file$"):
+        make(cache, tmp_path / "none", THREE, quantization="Q8_0")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_link_to_a_blob_that_is_gone_ends_it(cache: Cache, tmp_path: Path) -> None:

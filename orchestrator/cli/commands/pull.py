@@ -218,7 +218,7 @@ def _pull(options: PullOptions, resumed: Resumed[PullOptions] | None) -> int:
     )
 
     if settings.notify:
-        from orchestrator.notifying.ending import Ending
+        from orchestrator.notifications.ending import Ending
 
         ending = Ending.of("pull", report.models, outcome, time.monotonic() - began)
         services(settings).tell_end(ending, run.emit)

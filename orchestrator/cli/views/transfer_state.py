@@ -45,7 +45,8 @@ class Snapshot:
 class Tally:
     """Adds up events. A blob counts as fetched from its first FETCHING, VERIFYING, WAITING or PLACING event on: what
     another run fetches for us is part of the plan, and a small file may be here before it was seen FETCHING. One
-    that is only checked (it was here before the run) is shown while that goes on, and not counted.
+    that is only checked (it was here before the run) is shown while that goes on, and not counted. A part of a blob
+    that fails still counts, since the next run goes on with it; a whole one was no good.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,6 +56,7 @@ class Tally:
         self._fetched: set[Digest] = set()
         self._finished: dict[Digest, int] = {}
         self._finished_bytes = 0
+        self._stopped: dict[Digest, FileProgress] = {}
         self._moving = 0  # bytes per second that the active ones tell; kept as a sum, for there are thousands
         self._speed = 0.0
         self._sources: tuple[tuple[str, float, int], ...] = ()
@@ -64,7 +66,7 @@ class Tally:
         """Count an event."""
         if isinstance(event, Queued):
             # Another transfer of a program that goes on: what came before is no part of it.
-            self._queued, self._finished, self._finished_bytes = event, {}, 0
+            self._queued, self._finished, self._finished_bytes, self._stopped = event, {}, 0, {}
             self._fetched &= self._active.keys()
         elif isinstance(event, FileProgress):
             self._file(event)
@@ -77,8 +79,12 @@ class Tally:
         self._finished_bytes -= before or 0
         if before is not None or event.phase in _OF_A_TRANSFER:
             self._fetched.add(event.digest)
-        self._moving -= _speed_of(self._active.pop(event.digest, None))
+        self._stopped.pop(event.digest, None)
+        known = self._active.pop(event.digest, None)
+        self._moving -= _speed_of(known)
         if event.phase in _OVER:
+            if event.phase is Phase.FAILED and known and known.phase is Phase.FETCHING and known.done < known.total:
+                self._stopped[event.digest] = known
             if event.phase is Phase.DONE and event.digest in self._fetched:
                 self._fetched.remove(event.digest)
                 self._finished[event.digest] = event.total
@@ -96,7 +102,7 @@ class Tally:
     def snapshot(self) -> Snapshot:
         """The sums now; active files the biggest first."""
         here = total = self._finished_bytes
-        for item in self._active.values():
+        for item in (*self._active.values(), *self._stopped.values()):
             if item.digest in self._fetched:
                 here += item.total if item.phase in _ARRIVED else item.done
                 total += item.total
@@ -104,7 +110,10 @@ class Tally:
         total = max(self._queued.bytes_total, total)
         speed = round(self._speed)
         return Snapshot(
-            files=max(self._queued.files, len(self._finished) + len(self._fetched & self._active.keys())),
+            files=max(
+                self._queued.files,
+                len(self._finished) + len(self._fetched & (self._active.keys() | self._stopped.keys())),
+            ),
             files_done=len(self._finished),
             done=here,
             total=total,

@@ -16,13 +16,14 @@ from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import CacheOptions, Level, Output, SiteChoice, rule, what
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import argument, option, takes
-from orchestrator.core.refs import parse_ref, parse_target
+from orchestrator.core.refs import parse_target
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import counted, printable
 from orchestrator.disk import places
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.events import Notice
 from orchestrator.layouts.known import LayoutName, ToolName
+from orchestrator.lists.quantizations import split_quantization, with_quantization
 from orchestrator.lists.request import Item, PullRequest
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class LinkOptions:
 def link(options: LinkOptions) -> int:
     """Put a model of the cache into a folder of yours or of another program, without a network.
 
-    MODEL is org/name, or org/name@revision. In a folder of yours, files share their blocks with the cache if the file
+    MODEL is org/name, org/name@revision, or org/name:Q4_K_M for one quantisation of GGUF: the folder then has no other
+    of that model. In a folder of yours, files share their blocks with the cache if the file
     system can do that (Btrfs, XFS and others), and are copies otherwise, so you may edit them. For another program, DIR
     is its folder for models, found by its own settings if you leave it out; there, large files are hard links to the
     cache if blocks cannot be shared. Run it again to update the folder: without --force it never replaces files that
@@ -81,6 +83,7 @@ def link(options: LinkOptions) -> int:
       glm-aria cache link org/name my-project
       glm-aria cache link org/name@v1 models/name --layout flat --sym
       glm-aria cache link org/name --layout lm-studio
+      glm-aria cache link org/model-GGUF:Q4_K_M --layout ollama
     """
     modes = (("reflink", options.reflink), ("copy", options.copy), ("hard", options.hard), ("sym", options.sym))
     chosen = [name for name, is_given in modes if is_given]
@@ -90,13 +93,15 @@ def link(options: LinkOptions) -> int:
     from orchestrator.folders.documents import LinkDocument
 
     where = places.absolute(options.folder) if options.folder else None
-    how = LinkHow(chosen[0] if chosen else None, options.called, force=options.force, dry_run=options.dry_run)
+    text, quantization = split_quantization(options.model)
+    mode = chosen[0] if chosen else None
+    how = LinkHow(mode, quantization, options.called, force=options.force, dry_run=options.dry_run)
     with _right_way_round(options):
-        target = parse_target(options.model)
+        target = parse_target(text)
         report = services(shared.settings(options)).link(target, where, options.layout, how)
     run = Run(options.place.as_json)
     if report.missing:
-        run.emit(_incomplete(report))
+        run.emit(_incomplete(report, quantization))
     return finish(run, "cache link", LinkDocument.of(report), _print_linked)
 
 
@@ -112,12 +117,13 @@ def _right_way_round(options: LinkOptions) -> Iterator[None]:
         raise
 
 
-def _incomplete(report: LinkReport) -> Notice:
+def _incomplete(report: LinkReport, quantization: str) -> Notice:
     """A warning that the folder is not the whole model: nobody should find that out when loading it fails."""
     name, count = report.repo.url_path, len(report.files) + len(report.missing)
+    ref = with_quantization(f"{name}@{report.commit}", quantization)
     message = (
         f"{len(report.missing)} of the {count} files of {name} are not in the cache, {report.missing[0]!r} among them; "
-        f"glm-aria pull {report.repo.url_path}@{report.commit} fetches them"
+        f"glm-aria pull {ref} fetches them"
     )
     return Notice("incomplete", message, file=report.missing[0])
 
@@ -201,7 +207,7 @@ def import_(options: ImportOptions) -> int:
     if options.locked:
         items = requests.locked_items((), options.locked, None)
     elif options.model:
-        items = (Item(parse_ref(options.model)),)
+        items = requests.items((options.model,), (), requests.Selection())
     pull = PullRequest(
         items,
         # A lock file says all that there is to know.

@@ -19,7 +19,7 @@ from orchestrator.cli.views.table import NOTHING, ago, show
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.errors import UsageError
 from orchestrator.runs.document import StatusDocument
-from orchestrator.runs.note import KnownRun, NotedModel
+from orchestrator.runs.run_note import KnownRun, NotedModel
 from orchestrator.settings import Settings
 
 _PERIOD = 2.0
@@ -46,7 +46,8 @@ class StatusOptions:
 def status(options: StatusOptions) -> int:
     """Show pulls that go on or were stopped, and what is left of them.
 
-    They are your pulls into this cache: those of other users are noted in folders of their own. A pull that was stopped
+    They are your pulls into this cache, by this command: other users' are noted in folders of their own, and a program
+    that calls glm-aria from Python goes on when it calls again. A pull that was stopped
     is remembered until it is resumed, or pulled again by its names, to its end. Lists that are followed: glm-aria watch
     --status.
 
@@ -95,7 +96,7 @@ def _print(runs: tuple[KnownRun, ...], settings: Settings) -> None:
     if stopped:
         terminal.say("to go on with the newest: glm-aria pull --resume-last; with another: --resume ID")
     if not runs:
-        terminal.say(f"no pull into {settings.cache_dir} goes on or was stopped")
+        terminal.say(f"no glm-aria pull into {settings.cache_dir} goes on or was stopped")
 
 
 def _state(run: KnownRun) -> str:

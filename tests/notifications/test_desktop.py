@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.notifying.desktop import show
-from tests.notifying.test_webhook import ENDING
+from orchestrator.notifications.desktop import show
+from tests.notifications.test_webhook import ENDING
 
 
 def program(folder: Path, script: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE, load_state, write_state
 from orchestrator.errors import NotFoundError, TemporaryError
 from orchestrator.platform.host import host_name
-from orchestrator.runs.note import AskedRun, KnownRun, ModelStep, NotedItem, NotedModel, RunNote
+from orchestrator.runs.run_note import AskedRun, KnownRun, ModelStep, NotedItem, NotedModel, RunNote
 from orchestrator.system import processes
 from orchestrator.system.failures import on_disk
 
@@ -30,7 +30,7 @@ PATIENCE = 60.0
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json")
 
 
-class RunNotes:
+class RunStore:
     """The notes in one state folder. Errors per `system.failures`."""
 
     def __init__(self, state_dir: Path) -> None:

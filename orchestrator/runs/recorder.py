@@ -23,8 +23,8 @@ from orchestrator.errors import (
 )
 from orchestrator.events import Emit, Event, FileProgress, ModelPhase, ModelPlanned, Phase, Queued, SourceRates
 from orchestrator.pulling.report import ModelReport, PullReport
-from orchestrator.runs.note import AskedRun, ModelStep, NotedModel, RunNote
-from orchestrator.runs.notes import RunNotes
+from orchestrator.runs.run_note import AskedRun, ModelStep, NotedModel, RunNote
+from orchestrator.runs.store import RunStore
 
 _PERIOD = 1.0
 _SHARE = 100
@@ -45,10 +45,10 @@ class _Progress:
     is_planned: bool = False
 
 
-class RunNoting:
+class RunRecorder:
     """The observer of one run. `take` is its `Emit`; threads may share it."""
 
-    def __init__(self, notes: RunNotes, number: int, note: RunNote, emit: Emit) -> None:
+    def __init__(self, notes: RunStore, number: int, note: RunNote, emit: Emit) -> None:
         self._notes, self._number, self._note, self._emit = notes, number, note, emit
         self._models = [_Progress(model) for model in note.models]
         # Those that this run works on, in the order of its request.
@@ -154,10 +154,10 @@ def _arrived(phase: Phase, done: int, total: int, before: int) -> int:
 
 
 @contextlib.contextmanager
-def noted(notes: RunNotes, asked: AskedRun, emit: Emit) -> Iterator[RunNoting | None]:
+def noted(notes: RunStore, asked: AskedRun, emit: Emit) -> Iterator[RunRecorder | None]:
     """Keep the note of a run while the context lasts; None where it cannot be noted.
 
-    A run that is refused for how it was asked for leaves none. Raises as `RunNotes.begin` where a run is taken up.
+    A run that is refused for how it was asked for leaves none. Raises as `RunStore.begin` where a run is taken up.
     """
     try:
         number, note = notes.begin(asked, time.time())
@@ -166,12 +166,12 @@ def noted(notes: RunNotes, asked: AskedRun, emit: Emit) -> Iterator[RunNoting | 
             raise
         yield None
         return
-    noting = RunNoting(notes, number, note, emit)
+    recorder = RunRecorder(notes, number, note, emit)
     try:
-        yield noting
+        yield recorder
     except (UsageError, ConfigError):
         if not asked.number:
-            noting.drop()
+            recorder.drop()
         raise
 
 

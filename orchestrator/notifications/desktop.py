@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from orchestrator.core.text import redacted
-from orchestrator.notifying.ending import Ending
+from orchestrator.notifications.ending import Ending
 
 _PATIENCE = 5.0
 _SCRIPT = ("on run argv", "display notification (item 2 of argv) with title (item 1 of argv)", "end run")

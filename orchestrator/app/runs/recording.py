@@ -14,19 +14,19 @@ from orchestrator.pulling.report import PullReport
 from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestrator.runs.note import AskedRun
+    from orchestrator.runs.run_note import AskedRun
 
 
 def pull_noted(settings: Settings, asked: AskedRun, emit: Emit, pull: Callable[[Emit], PullReport]) -> PullReport:
-    """Pull, and keep the note of it. Raises what `pull` does, and `RunNotes.begin` where a run is resumed."""
-    from orchestrator.runs.notes import RunNotes
-    from orchestrator.runs.noting import noted
+    """Pull, and keep the note of it. Raises what `pull` does, and `RunStore.begin` where a run is resumed."""
+    from orchestrator.runs.recorder import noted
+    from orchestrator.runs.store import RunStore
 
-    with noted(RunNotes(known_state(settings, create=True)), asked, emit) as noting:
-        if noting is None:
+    with noted(RunStore(known_state(settings, create=True)), asked, emit) as recorder:
+        if recorder is None:
             return pull(emit)
-        report = pull(noting.take)
-        noting.end(report)
+        report = pull(recorder.take)
+        recorder.end(report)
         return report
 
 

@@ -11,7 +11,7 @@ from orchestrator.documents import encode
 from orchestrator.errors import GlmAriaError, SourcesDownError, TrustError
 from orchestrator.net.answers import Answer
 from orchestrator.net.session import Net
-from orchestrator.notifying.ending import Ending
+from orchestrator.notifications.ending import Ending
 
 _MOST_SAID = 200
 _MARKS = re.compile(r"[@<]|\](?=\()")

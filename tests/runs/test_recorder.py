@@ -14,46 +14,46 @@ from orchestrator.errors import NotFoundError, SourcesDownError, TemporaryError,
 from orchestrator.events import Event, FileProgress, ModelPhase, ModelPlanned, Phase, Queued, SourceRates
 from orchestrator.lists.request import Item
 from orchestrator.pulling.report import ModelReport, PullReport
-from orchestrator.runs.note import AskedRun, KnownRun, ModelStep, NotedOption
-from orchestrator.runs.notes import PATIENCE, RunNotes
-from orchestrator.runs.noting import RunNoting, noted, pause_after
+from orchestrator.runs.recorder import RunRecorder, noted, pause_after
+from orchestrator.runs.run_note import AskedRun, KnownRun, ModelStep, NotedOption
+from orchestrator.runs.store import PATIENCE, RunStore
 
 A, B, C = (Digest(Algorithm.SHA256, letter * 64) for letter in "abc")
 CACHE = Path("/cache")
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> RunNotes:
+def notes(tmp_path: Path) -> RunStore:
     (tmp_path / "stage").mkdir()
-    return RunNotes(tmp_path)
+    return RunStore(tmp_path)
 
 
 def asked(*refs: str, number: int | None = None) -> AskedRun:
     return AskedRun(tuple(Item(parse_ref(ref)) for ref in refs), (NotedOption("--jobs", ("2",)),), number=number)
 
 
-def begun(notes: RunNotes, *refs: str, number: int | None = None) -> tuple[RunNoting, list[Event]]:
+def begun(notes: RunStore, *refs: str, number: int | None = None) -> tuple[RunRecorder, list[Event]]:
     """A run whose process is none that lives, as after a kill."""
     seen: list[Event] = []
     number, note = notes.begin(asked(*refs, number=number), 1.0)
-    return RunNoting(notes, number, replace(note, pid=0), seen.append), seen
+    return RunRecorder(notes, number, replace(note, pid=0), seen.append), seen
 
 
-def take(noting: RunNoting, *events: Event) -> None:
+def take(recorder: RunRecorder, *events: Event) -> None:
     for event in (*events, Queued(1, 1)):  # at which it is written at once
-        noting.take(event)
+        recorder.take(event)
 
 
-def only(notes: RunNotes) -> KnownRun:
+def only(notes: RunStore) -> KnownRun:
     (run,) = notes.known()
     return run
 
 
-def test_a_blob_that_two_models_lack_counts_once(notes: RunNotes) -> None:
-    noting, seen = begun(notes, "org/one", "org/two")
+def test_a_blob_that_two_models_lack_counts_once(notes: RunStore) -> None:
+    recorder, seen = begun(notes, "org/one", "org/two")
     assert only(notes).note.models[0].left is None
     take(
-        noting,
+        recorder,
         ModelPlanned("org/one@main", {A: 100, B: 10}, {A: 100}),
         ModelPlanned("org/two@main", {A: 100, C: 5}, {A: 100, C: 5}),
         FileProgress(A, "a", Phase.FETCHING, 40, 100),
@@ -63,32 +63,32 @@ def test_a_blob_that_two_models_lack_counts_once(notes: RunNotes) -> None:
     assert (note.size, note.left, note.rate) == (115, 65, 8.0)
     assert [(model.size, model.left) for model in note.models] == [(110, 60), (105, 65)]
     assert len(seen) == 5
-    take(noting, FileProgress(A, "a", Phase.DONE, 100, 100), ModelPhase("org/one@main", Phase.DONE))
+    take(recorder, FileProgress(A, "a", Phase.DONE, 100, 100), ModelPhase("org/one@main", Phase.DONE))
     assert [model.step for model in only(notes).note.models] == [ModelStep.DONE, ModelStep.LEFT]
     assert [item.ref for item in only(notes).items()] == ["org/two@main"]
-    take(noting, FileProgress(C, "c", Phase.FAILED, 0, 5))
+    take(recorder, FileProgress(C, "c", Phase.FAILED, 0, 5))
     assert only(notes).note.left == 5
 
 
 @pytest.mark.parametrize(
     ("before", "left"), [((Phase.FETCHING, 40), 60), ((Phase.VERIFYING, 100), 100), ((Phase.WAITING, 0), 100)]
 )
-def test_a_part_of_a_file_that_fails_is_not_left(notes: RunNotes, before: tuple[Phase, int], left: int) -> None:
-    noting, _ = begun(notes, "org/one")
+def test_a_part_of_a_file_that_fails_is_not_left(notes: RunStore, before: tuple[Phase, int], left: int) -> None:
+    recorder, _ = begun(notes, "org/one")
     phase, done = before
-    take(noting, ModelPlanned("org/one@main", {A: 100}, {A: 100}), FileProgress(A, "a", phase, done, 100))
-    take(noting, FileProgress(A, "a", Phase.FAILED, 0, 100))
+    take(recorder, ModelPlanned("org/one@main", {A: 100}, {A: 100}), FileProgress(A, "a", phase, done, 100))
+    take(recorder, FileProgress(A, "a", Phase.FAILED, 0, 100))
     assert only(notes).note.left == left
 
 
-def test_a_model_that_is_asked_for_twice_is_done_when_both_are(notes: RunNotes) -> None:
+def test_a_model_that_is_asked_for_twice_is_done_when_both_are(notes: RunStore) -> None:
     number, note = notes.begin(
         AskedRun((Item(parse_ref("org/m"), ("*.json",)), Item(parse_ref("org/m"), ("*.bin",)))), 1.0
     )
-    noting = RunNoting(notes, number, replace(note, pid=0), lambda event: None)
-    take(noting, ModelPhase("org/m@main", Phase.DONE))
+    recorder = RunRecorder(notes, number, replace(note, pid=0), lambda event: None)
+    take(recorder, ModelPhase("org/m@main", Phase.DONE))
     assert only(notes).models_left == 2
-    take(noting, ModelPhase("org/m@main", Phase.DONE))
+    take(recorder, ModelPhase("org/m@main", Phase.DONE))
     assert notes.known() == ()
 
 
@@ -97,17 +97,17 @@ def test_a_slow_disk_is_spared_but_other_hosts_still_see_the_run_going_on() -> N
     assert pause_after(5.0) < PATIENCE / 3
 
 
-def test_a_run_that_is_done_or_cannot_be_leaves_nothing(notes: RunNotes) -> None:
+def test_a_run_that_is_done_or_cannot_be_leaves_nothing(notes: RunStore) -> None:
     for error, is_left in ((None, 0), (NotFoundError("no"), 0), (SourcesDownError("down"), 1)):
-        noting, _ = begun(notes, "org/m")
-        noting.end(PullReport((ModelReport("org/m@main", error=error),)))
+        recorder, _ = begun(notes, "org/m")
+        recorder.end(PullReport((ModelReport("org/m@main", error=error),)))
         assert len(notes.known()) == is_left
     assert only(notes).note.models[0].error == "down"
 
 
-def test_a_resumed_run_keeps_what_was_done(notes: RunNotes) -> None:
-    noting, _ = begun(notes, "org/one", "org/two")
-    take(noting, ModelPlanned("org/one@main", {A: 9}, {}), ModelPhase("org/one@main", Phase.DONE))
+def test_a_resumed_run_keeps_what_was_done(notes: RunStore) -> None:
+    recorder, _ = begun(notes, "org/one", "org/two")
+    take(recorder, ModelPlanned("org/one@main", {A: 9}, {}), ModelPhase("org/one@main", Phase.DONE))
     number = only(notes).number
     again, _ = begun(notes, "org/two", number=number)
     assert [model.step for model in only(notes).note.models] == [ModelStep.DONE, ModelStep.LEFT]
@@ -119,7 +119,7 @@ def test_a_resumed_run_keeps_what_was_done(notes: RunNotes) -> None:
         notes.begin(asked("org/two", number=number), 1.0)
 
 
-def test_a_note_that_others_could_write_is_passed_over(notes: RunNotes, tmp_path: Path) -> None:
+def test_a_note_that_others_could_write_is_passed_over(notes: RunStore, tmp_path: Path) -> None:
     take(begun(notes, "org/one")[0])
     assert notes.known()
     (tmp_path / "runs" / "1.json").chmod(0o666)
@@ -128,7 +128,7 @@ def test_a_note_that_others_could_write_is_passed_over(notes: RunNotes, tmp_path
         notes.resumable(1, CACHE)
 
 
-def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunNotes) -> None:
+def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunStore) -> None:
     with pytest.raises(NotFoundError):
         notes.resumable(None, CACHE)
     take(begun(notes, "org/one")[0])
@@ -140,13 +140,13 @@ def test_the_newest_is_resumed_and_none_that_goes_on(notes: RunNotes) -> None:
         notes.resumable(99, CACHE)
 
 
-def test_where_the_only_run_goes_on_it_is_named(notes: RunNotes) -> None:
+def test_where_the_only_run_goes_on_it_is_named(notes: RunStore) -> None:
     notes.begin(asked("org/two"), 2.0)  # by this very process
     with pytest.raises(TemporaryError, match=f"process {os.getpid()} "):
         notes.resumable(None, CACHE)
 
 
-def test_a_run_that_asks_for_more_takes_the_place_of_a_stopped_one(notes: RunNotes) -> None:
+def test_a_run_that_asks_for_more_takes_the_place_of_a_stopped_one(notes: RunStore) -> None:
     take(begun(notes, "org/one", "org/two")[0])
     take(begun(notes, "org/one")[0])
     assert [len(run.note.items) for run in notes.known()] == [2, 1]
@@ -154,7 +154,7 @@ def test_a_run_that_asks_for_more_takes_the_place_of_a_stopped_one(notes: RunNot
     assert [len(run.note.items) for run in notes.known()] == [3]
 
 
-def test_a_request_that_is_refused_leaves_none(notes: RunNotes) -> None:
+def test_a_request_that_is_refused_leaves_none(notes: RunStore) -> None:
     def refused() -> None:
         with noted(notes, asked("org/m"), lambda event: None):
             raise UsageError("no")
@@ -165,5 +165,5 @@ def test_a_request_that_is_refused_leaves_none(notes: RunNotes) -> None:
 
 
 def test_where_nothing_can_be_written_a_run_is_not_noted() -> None:
-    with noted(RunNotes(Path("/dev/null/state")), asked("org/m"), lambda event: None) as noting:
-        assert noting is None
+    with noted(RunStore(Path("/dev/null/state")), asked("org/m"), lambda event: None) as recorder:
+        assert recorder is None

@@ -11,8 +11,8 @@ from orchestrator.core.network.webhooks import Webhook, parse_target
 from orchestrator.events import Emit, Notice
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
-from orchestrator.notifying import desktop, webhook
-from orchestrator.notifying.ending import Ending
+from orchestrator.notifications import desktop, webhook
+from orchestrator.notifications.ending import Ending
 from orchestrator.pulling.report import PullReport, failures_of
 from orchestrator.settings import Settings
 from orchestrator.settings.secrets import without_secrets

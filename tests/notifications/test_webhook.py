@@ -12,10 +12,10 @@ from orchestrator.documents import Outcome
 from orchestrator.errors import IntegrityError
 from orchestrator.net.answers import Limits
 from orchestrator.net.session import Net
-from orchestrator.notifying.ending import Ending
-from orchestrator.notifying.webhook import body_of, post
+from orchestrator.notifications.ending import Ending
+from orchestrator.notifications.webhook import body_of, post
 from tests.cli.builders import done, failed
-from tests.notifying.conftest import Hooks
+from tests.notifications.conftest import Hooks
 
 SECRET = "T0000secret"
 ERROR = IntegrityError("bad <bytes> & more")
