@@ -173,6 +173,17 @@ def _made(kind: type[_Options], given: Mapping[str, Any]) -> _Options:
     return kind(**values)
 
 
+class _Choice(click.Choice[str]):
+    """One of some words; another one is answered with that which was probably meant."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        import difflib
+
+        close = difflib.get_close_matches(str(value), self.choices, 1)
+        message = super().get_invalid_choice_message(value, ctx)
+        return f"{message} Did you mean {close[0]!r}?" if close else message
+
+
 def _as_option(kind: Any) -> dict[str, Any]:
     """The arguments of a click option that follow from the type of a field."""
     if kind is bool:
@@ -181,7 +192,7 @@ def _as_option(kind: Any) -> dict[str, Any]:
         return {"multiple": True}
     known = [item for item in (get_args(kind) or (kind,)) if item is not NoneType]
     if get_origin(kind) is Literal:
-        return {"type": click.Choice([str(item) for item in get_args(kind)])}
+        return {"type": _Choice([str(item) for item in get_args(kind)])}
     if len(known) == 1 and get_origin(known[0]) is Literal:
-        return {"type": click.Choice([str(item) for item in get_args(known[0])])}
+        return {"type": _Choice([str(item) for item in get_args(known[0])])}
     return {"type": int} if known == [int] else {}

@@ -80,7 +80,7 @@ def _commit(target: Target, found: Census) -> str:
 
 def _of_quantization(target: Target, quantization: str, listed: Sequence[str], here: Set[str]) -> set[str]:
     """The files of a quantisation, as `pull` chooses them of all that are listed, and all here but GGUF files."""
-    meant, known = quantized(listed, quantization), models_in(sorted(here))
+    meant = quantized(listed, quantization)
     if len(meant) > 1:
         stems = ", ".join(printable(model.stem) for model in meant)
         raise UsageError(
@@ -89,11 +89,17 @@ def _of_quantization(target: Target, quantization: str, listed: Sequence[str], h
         )
     # A projector alone is no model.
     if not any(path in here for model in meant for path in model.paths):
-        labels = ", ".join(dict.fromkeys(printable(model.label) for model in known)) or "no GGUF file"
-        pull = shlex.quote(with_quantization(str(target), quantization))
+        known = models_in(sorted(here))
+        has = (
+            f"has {', '.join(dict.fromkeys(printable(model.label) for model in known))}"
+            if known
+            else "has no GGUF file"
+        )
         raise NotFoundError(
-            f"{target} has no quantisation {quantization} in the cache, but {labels}",
-            hint=f"glm-aria pull {pull}; a revision stands behind @",
+            f"the quantisation {quantization} of {target} is not in the cache, which {has} of it",
+            hint=f"glm-aria pull {shlex.quote(with_quantization(str(target), quantization))}"
+            if meant
+            else f"see its files with: glm-aria plan {as_word(target)}; a revision stands behind @",
         )
     return set(wanted_paths(listed, quantization)) | {path for path in here if not path.lower().endswith(GGUF_SUFFIX)}
 

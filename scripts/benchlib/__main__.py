@@ -120,7 +120,7 @@ def empty(home: Path) -> None:
 def once(name: str, repo: peers.Repo, home: Path, state: dict[str, Any], case: Case) -> Sample:
     """One run, then the proof that it did its work."""
     home.mkdir(parents=True, exist_ok=True)
-    kind = {"from_modelscope": case.from_modelscope, "behind_run": case.behind_run}
+    kind = {"from_modelscope": case.from_modelscope, "behind_run": case.behind_run, "in_python": case.in_python}
     argv = peers.command(name, repo, home, case.options, **kind)
     argv[0] = shutil.which(argv[0], path=peers.environment(repo, home)["PATH"]) or argv[0]
     ask(state, "__reset")

@@ -29,8 +29,8 @@ class Case:
     """`model` and `shape` are arguments of `python -m tests.hub`. With `again`, the second pull is measured.
 
     `options` go to `glm-aria pull`, which takes the model from ModelScope with `from_modelscope`; with `behind_run` it
-    is `hf` behind `glm-aria run` instead. `ideal` is what all sources together send, and `cap` the limit that was asked
-    for, in bytes per second.
+    is `hf` behind `glm-aria run` instead, and with `in_python` functions are called in place of commands. `ideal` is
+    what all sources together send, and `cap` the limit that was asked for, in bytes per second.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Case:
     options: tuple[str, ...] = ()
     from_modelscope: bool = False
     behind_run: bool = False
+    in_python: bool = False
     ideal: int = 0
     cap: int = 0
 
@@ -139,6 +140,23 @@ CASES = (
         ("glm-aria", "hf"),
         (Target("hf", 0.35),),
         behind_run=True,
+    ),
+    Case(
+        "python-1g",
+        "1 GiB by `pull()` and by `snapshot_download()`, no throttle",
+        "big:1G",
+        peers=_COMPLETE,
+        targets=(Target("hf", 1.0),),
+        in_python=True,
+    ),
+    Case(
+        "python-2000",
+        "2,000 files of 10-50 KiB by the same functions, 30 ms",
+        "many:2000",
+        ("--latency", "30"),
+        _COMPLETE,
+        (Target("hf", 0.25),),
+        in_python=True,
     ),
     Case("noop", "second pull of a small model with 3 LFS shards", "tiny", (), _COMPLETE, _NOOP, again=True),
     Case("noop-2000", "second pull of the 2,000 files", "many:2000", (), _COMPLETE, _NOOP, again=True),

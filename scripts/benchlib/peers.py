@@ -15,6 +15,7 @@ from urllib.parse import quote
 NAMES = ("glm-aria", "root alone", "aria2c", "hf", "hf-16", "modelscope-16", "curl")
 """`root alone` is glm-aria without mirrors: what one good source does. `-16`: with 16 workers, not the default of 8."""
 
+_FUNCTIONS = {"glm-aria": ("orchestrator", "pull"), "hf": ("huggingface_hub", "snapshot_download")}
 _PROGRAMS = {"root alone": "glm-aria", "hf-16": "hf", "modelscope-16": "modelscope"}
 
 
@@ -55,10 +56,14 @@ def command(
     *,
     from_modelscope: bool = False,
     behind_run: bool = False,
+    in_python: bool = False,
 ) -> list[str]:
     """Argv that fetches the whole repository into `home`; writes the list file that it needs there."""
     many = len(repo.files) > 16
     match peer:
+        case "glm-aria" | "hf" if in_python:
+            library, function = _FUNCTIONS[peer]
+            return [sys.executable, "-c", f"from {library} import {function}; {function}({repo.name!r})"]
         case "glm-aria" if from_modelscope:
             return ["glm-aria", "pull", f"ms://{repo.name}", "--mirror", f"modelscope+{repo.modelscope_url}", *options]
         case "glm-aria":

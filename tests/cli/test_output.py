@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.cli.views.pull import print_pull
 from orchestrator.core.trust import Trust
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, SourcesDownError
 from orchestrator.events import ModelPhase, Notice, Phase
 from orchestrator.pulling.document import PullDocument
 from orchestrator.pulling.report import FileReport, FileState
@@ -267,6 +267,20 @@ def test_a_pull_that_was_stopped_has_no_speed(capsys: pytest.CaptureFixture[str]
     files = (FileReport(WEIGHTS, FileState.SKIPPED), FileReport(CONFIG, FileState.FETCHED, {"a": 100}))
     print_pull(PullDocument.of(report(done(files=files))))
     assert "1 of 2 files, 100 B fetched, 2.0 s\n" in capsys.readouterr().err
+
+
+def test_a_pull_without_sources_names_its_files_and_the_way_on(
+    services: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = (FileReport(CONFIG, FileState.FETCHED, {"a": 100}), FileReport(WEIGHTS, FileState.LOST))
+    services.pull_answer = report(done(files=files, error=SourcesDownError("a.org cannot be reached")))
+    assert services.main(["pull", "org/name", "--progress", "none"]) == 69
+    err = capsys.readouterr().err
+    assert "1 of 2 files, 100 B fetched, 'model.safetensors' failed, 2.0 s\n" in err
+    assert err.endswith(": glm-aria pull --resume-last\n")
+    services.pull_answer = report(failed(NotFoundError("gone")))
+    assert services.main(["pull", "org/name", "--progress", "none"]) == 66
+    assert "--resume-last" not in capsys.readouterr().err
 
 
 def test_the_speed_of_a_pull_that_goes_on_is_that_of_what_came_now(capsys: pytest.CaptureFixture[str]) -> None:

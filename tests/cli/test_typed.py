@@ -62,6 +62,11 @@ def test_what_the_types_do_not_allow(words: tuple[str, ...]) -> None:
     assert "Error" in output
 
 
+def test_a_word_that_was_meant_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "link", "org/m", "--layout", "lmstudio"]) == 2
+    assert "Did you mean 'lm-studio'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "settings"),
     [

@@ -168,14 +168,14 @@ def test_a_quantisation_that_is_not_in_the_cache_is_named(cache: Cache, tmp_path
     (snapshot / "m-Q4_K_M-00002-of-00002.gguf").unlink()
     (snapshot / "m-Q8_0.gguf").unlink()
     assert make(cache, tmp_path / "m", quantization="Q4_K_M").missing == ("m-Q4_K_M-00002-of-00002.gguf",)
-    with pytest.raises(NotFoundError, match=r"but Q4_K_M$") as caught:
+    with pytest.raises(NotFoundError, match="which has Q4_K_M of it") as caught:
         make(cache, tmp_path / "none", quantization="Q8_0")
-    assert str(caught.value.hint).startswith("glm-aria pull org/m:Q8_0;")
+    assert caught.value.hint == "glm-aria pull org/m:Q8_0"
     plain.put(cache, {"a-UD-Q2_K_XL.gguf": b"a", "b-UD-Q2_K_XL.gguf": b"b"}, commit=TWO)
     with pytest.raises(UsageError, match="2 models in Q2_K_XL"):
         make(cache, tmp_path / "none", TWO, quantization="Q2_K_XL")
     plain.put(cache, commit=THREE)
-    with pytest.raises(NotFoundError, match=r"but no GGUF file$"):
+    with pytest.raises(NotFoundError, match="which has no GGUF file of it"):
         make(cache, tmp_path / "none", THREE, quantization="Q8_0")
     assert not (tmp_path / "none").exists()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from orchestrator.cli import lock_files, requests
+from orchestrator.cli import lock_files, requests, terminal
 from orchestrator.cli import options as shared
 from orchestrator.cli.groups import HeadedCommand
 from orchestrator.cli.options import Output, PeerOptions, Select, TransferOptions, output, rule, what, where
@@ -226,7 +226,11 @@ def _pull(options: PullOptions, resumed: Resumed[PullOptions] | None) -> int:
     def show(found: PullDocument) -> None:
         print_pull(found, quiet=run.is_quiet, verbose=options.output.verbose)
 
-    return finish(run, "pull", PullDocument.of(report), show, outcome)
+    code = finish(run, "pull", PullDocument.of(report), show, outcome)
+    is_left = report.interrupted is None and any(error.resumable for error in outcome.errors)
+    if is_left and not (options.sha256 or run.as_json or run.is_quiet):
+        terminal.say("arrived bytes are kept; to go on with what is left: glm-aria pull --resume-last")
+    return code
 
 
 def _pull_models(

@@ -41,6 +41,8 @@ def _say_model(model: PulledModel, *, verbose: bool) -> None:
     was_begun = sent < fetched
     parts += [f"{format_size(fetched)} fetched{f', {format_size(sent)} of them now' * was_begun}"] if fetched else []
     parts += [f"{format_size(reused)} already here"] if reused else []
+    failed = [item.path for item in model.files if item.state is FileState.LOST]
+    parts += [f"{failed[0]!r}{f' and {len(failed) - 1} more' if failed[1:] else ''} failed"] if failed else []
     parts += [format_duration(model.seconds)]
     parts += [format_speed(sent / model.seconds)] if sent and not share and model.seconds > 0 else []
     terminal.say(printable(f"{model.ref}: {', '.join(parts)}"))

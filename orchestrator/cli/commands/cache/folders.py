@@ -123,7 +123,7 @@ def _incomplete(report: LinkReport, quantization: str) -> Notice:
     ref = with_quantization(f"{name}@{report.commit}", quantization)
     message = (
         f"{len(report.missing)} of the {count} files of {name} are not in the cache, {report.missing[0]!r} among them; "
-        f"glm-aria pull {ref} fetches them"
+        f"to fetch them: glm-aria pull {shlex.quote(ref)}"
     )
     return Notice("incomplete", message, file=report.missing[0])
 

@@ -96,7 +96,7 @@ def _print(runs: tuple[KnownRun, ...], settings: Settings) -> None:
     if stopped:
         terminal.say("to go on with the newest: glm-aria pull --resume-last; with another: --resume ID")
     if not runs:
-        terminal.say(f"no glm-aria pull into {settings.cache_dir} goes on or was stopped")
+        terminal.say(f"no pull by this command into {settings.cache_dir} goes on or was stopped")
 
 
 def _state(run: KnownRun) -> str:
