@@ -27,6 +27,8 @@ from orchestrator.doctor.findings import REFERENCE, Finding, findings
 from orchestrator.doctor.machine import CacheHealth, MachineSteps, open_files
 from orchestrator.doctor.own_servers import OwnServers, findings_of, look
 from orchestrator.doctor.route import Route, trace
+from orchestrator.doctor.slowdowns import Slowdown
+from orchestrator.doctor.slowdowns import findings_of as findings_of_slow
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import GlmAriaError, ProtocolError
 from orchestrator.mirrors.crowd import Crowd
@@ -50,7 +52,8 @@ _RESERVE = 256 << 20
 class DoctorRequest:
     """The request to the doctor. Without a `ref` it is the model that was listed last. `resolvers` are those in use,
     `compared` further ones to measure. `rpc` is the aria2 of the settings, where they name one. `runtimes` are folders
-    in which servers of this user say that they run, `endpoint` is what HF_ENDPOINT tells programs to ask.
+    in which servers of this user say that they run, `endpoint` is what HF_ENDPOINT tells programs to ask. `slow` are
+    sources that were slow in the last pulls.
     """
 
     ref: Ref | None = None
@@ -66,6 +69,7 @@ class DoctorRequest:
     rpc: str | None = None
     runtimes: tuple[Path, ...] = ()
     endpoint: str | None = None
+    slow: tuple[Slowdown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,9 @@ def examine(request: DoctorRequest, sites: Sites, sources: Sources, cache: Cache
     facts = _facts(request, sites, here, rows, found.total if found else None, together=together)
     file = found.file.path if found and found.file else None
     seen = servers.value or OwnServers()
-    judged = tuple(sorted((*findings_of(seen), *findings(facts)), key=lambda finding: -finding.cost))
-    return Diagnosis(facts, judged, seen, routes, request.ref, file, time.monotonic() - begun, tuple(notes))
+    judged = (*findings_of(seen), *findings(facts), *findings_of_slow(request.slow, facts, request.ref))
+    ordered = tuple(sorted(judged, key=lambda finding: -finding.cost))
+    return Diagnosis(facts, ordered, seen, routes, request.ref, file, time.monotonic() - begun, tuple(notes))
 
 
 def _last_listed(records: Records) -> Ref | None:

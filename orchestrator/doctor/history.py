@@ -1,6 +1,6 @@
 """Past pulls: `history.jsonl` in the state folder, one JSON object a line, mode 0600, the newest thousand.
 
-    {"at": 1.0, "model": "org/name@main", "size": 1, "seconds": 1.0, "sources": {"huggingface.co": 1}}
+    {"at": 1.0, "model": "org/name@main", "size": 1, "seconds": 1.0, "sources": {"huggingface.co": 1}, "is_held": false}
 
 A line that cannot be read is passed over: it is a loss of history and of nothing else. Units: unix seconds, seconds,
 bytes.
@@ -33,13 +33,14 @@ _SLACK = 200
 @dataclass(frozen=True, slots=True)
 class Past:
     """A model that was pulled: when that ended, the bytes of the files that it got, how long it took, and the bytes
-    that each source sent, by name."""
+    that each source sent, by name. One that `is_held` back had a limit, or left the line to others."""
 
     at: float
     model: str
     size: int
     seconds: float
     sources: Mapping[str, int] = field(default_factory=dict)
+    is_held: bool = False
 
     @property
     def came(self) -> int:
@@ -69,10 +70,10 @@ def rates_over_time(past: Iterable[Past]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(rates) for name, rates in sorted(found.items())}
 
 
-def entries_of(report: PullReport, now: float) -> tuple[Past, ...]:
+def entries_of(report: PullReport, now: float, *, is_held: bool = False) -> tuple[Past, ...]:
     """One for each model of which bytes came."""
     return tuple(
-        Past(now, model.ref, model.bytes_of(FileState.FETCHED), model.seconds, sent)
+        Past(now, model.ref, model.bytes_of(FileState.FETCHED), model.seconds, sent, is_held)
         for model in report.models
         if (sent := _sent(model))
     )
@@ -123,6 +124,7 @@ def _past(line: bytes) -> Past | None:
             int(value["size"]),
             float(value["seconds"]),
             {str(name): int(count) for name, count in value["sources"].items()},
+            bool(value.get("is_held", False)),
         )
     except UNREADABLE:
         return None

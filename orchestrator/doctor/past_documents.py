@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from orchestrator.doctor.history import Past
+from orchestrator.doctor.slowdowns import Slowdown
 from orchestrator.doctor.tuning import Change
 from orchestrator.documents import Amount, Count
 
@@ -41,15 +42,35 @@ class PastPull:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryDocument:
-    """The data of `history`, the oldest first."""
+class SlowdownEntry:
+    """A source that was `times` slower in the pull that ended `at` than it usually is, in the median of `pulls` earlier
+    ones at such an hour. `message` says which these are."""
 
-    pulls: tuple[PastPull, ...]
+    source: str
+    at: Amount
+    rate: Amount
+    usual: Amount
+    times: Amount
+    pulls: Count
+    message: str
 
     @classmethod
-    def of(cls, past: Iterable[Past]) -> Self:
-        """The data of the pulls that are remembered."""
-        return cls(tuple(map(PastPull.of, past)))
+    def of(cls, one: Slowdown) -> Self:
+        """The entry of a slowdown."""
+        return cls(one.source, one.at, one.rate, one.usual, round(one.times, 2), one.pulls, one.message)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDocument:
+    """The data of `history`: pulls, the oldest first, and the sources that were slow in their last one of these."""
+
+    pulls: tuple[PastPull, ...]
+    slowdowns: tuple[SlowdownEntry, ...]
+
+    @classmethod
+    def of(cls, past: Iterable[Past], slow: Iterable[Slowdown] = ()) -> Self:
+        """The data of pulls that are remembered, and of slowdowns in them."""
+        return cls(tuple(map(PastPull.of, past)), tuple(map(SlowdownEntry.of, slow)))
 
 
 SettingValue = Count | Amount | str | tuple[str, ...] | None

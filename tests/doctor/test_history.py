@@ -31,6 +31,15 @@ def test_the_newest_are_kept(folder: Path) -> None:
     assert len(history.path.read_bytes().splitlines()) <= MOST + 200
 
 
+def test_a_line_without_a_word_about_limits_had_none(folder: Path) -> None:
+    history = History(folder)
+    held = Past(1.0, "org/m@main", 10, 2.0, {"root": 10}, is_held=True)
+    history.add([held])
+    assert history.read() == (held,)
+    history.path.write_text('{"at": 1.0, "model": "m", "size": 1, "seconds": 1.0, "sources": {}}\n')
+    assert [one.is_held for one in history.read()] == [False]
+
+
 def test_broken_lines_are_passed_over(folder: Path) -> None:
     history = History(folder)
     good = Past(1.0, "org/m@main", 10, 2.0, {"root": 10})

@@ -34,7 +34,8 @@ def note_history(settings: Settings, report: PullReport) -> None:
     """Add a pull to the history. A pull that is done is not failed by a history that cannot be written."""
     from orchestrator.doctor.history import entries_of
 
-    if entries := entries_of(report, time.time()):
+    is_held = settings.max_speed is not None or settings.polite
+    if entries := entries_of(report, time.time(), is_held=is_held):
         from orchestrator.doctor.history import History
 
         with contextlib.suppress(GlmAriaError):

@@ -15,12 +15,17 @@ from orchestrator.core.refs import Ref
 from orchestrator.disk import places
 from orchestrator.disk.private import runtime_folders
 from orchestrator.doctor.examine import Diagnosis, DoctorRequest, examine
+from orchestrator.doctor.history import History
+from orchestrator.doctor.slowdowns import slowdowns
 from orchestrator.doctor.tuning import Current
 from orchestrator.errors import GlmAriaError
 from orchestrator.net.lookup.dns import Lookup
 from orchestrator.settings import Settings, default_mirrors
 from orchestrator.system.signals import Stop
 from orchestrator.transfer.limits import limit_at
+
+_LATELY = 86_400.0
+"""Seconds: what an older pull met says little of now."""
 
 
 def examined(settings: Settings, ref: Ref | None, compared: Sequence[NameServer], stop: Stop) -> Diagnosis:
@@ -40,11 +45,12 @@ def request_of(
     settings: Settings, ref: Ref | None, compared: Sequence[NameServer], lookup: Lookup | None
 ) -> DoctorRequest:
     """The request to examine `ref`, with resolvers to compare with those in use."""
+    now = time.time()
     return DoctorRequest(
         ref=ref,
         connections=settings.connections_per_mirror,
         budget=limits_of(settings).per_source,
-        max_speed=limit_at(settings.max_speed, time.time()),
+        max_speed=limit_at(settings.max_speed, now),
         is_offline=settings.offline,
         resolvers=settings.dns_resolvers,
         compared=tuple(compared),
@@ -54,6 +60,7 @@ def request_of(
         rpc=settings.rpc,
         runtimes=tuple(runtime_folders(lambda: known_state(settings))),
         endpoint=os.environ.get("HF_ENDPOINT") or None,
+        slow=slowdowns(History(known_state(settings)).read(), now - _LATELY),
     )
 
 

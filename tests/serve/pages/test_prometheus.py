@@ -48,8 +48,10 @@ def promtool(*words: str, folder: Path) -> None:
 def test_promtool_takes_the_rules_and_they_fire_when_they_should(rendered: Callable[..., Path], tmp_path: Path) -> None:
     rendered("prometheus-alerts.yml", to="alerts.yml")
     promtool("check", "rules", "alerts.yml", folder=tmp_path)
-    shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
-    promtool("test", "rules", "alerts_test.yml", folder=tmp_path)
+    tests = ("alerts_test.yml", "slow_source_test.yml")
+    for name in tests:
+        shutil.copy(Path(__file__).with_name(name), tmp_path)
+    promtool("test", "rules", *tests, folder=tmp_path)
 
 
 class Prometheus:

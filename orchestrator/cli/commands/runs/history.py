@@ -16,8 +16,10 @@ from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
 from orchestrator.cli.views.table import NOTHING, show
 from orchestrator.core.sizes import format_duration, format_size, format_speed
+from orchestrator.core.text import redacted
 from orchestrator.doctor.history import rates_over_time
 from orchestrator.doctor.past_documents import HistoryDocument, PastPull
+from orchestrator.doctor.slowdowns import slowdowns
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -45,17 +47,21 @@ def history(options: HistoryOptions) -> int:
     pull, also where it was stopped. A pull that fetched nothing leaves no entry. The state folder beside the cache
     keeps the newest thousand.
 
+    Notes name the sources that were much slower in their last pull than on other days at that hour.
+
     \b
     Examples:
       glm-aria history
       glm-aria history --last 5 --json
     """
-    past = services(shared.settings(options)).past_pulls()[-options.last :]
+    known = services(shared.settings(options)).past_pulls()
+    past = known[-options.last :]
+    slow = slowdowns(known, past[0].at) if past else ()
 
     def show_all(found: HistoryDocument) -> None:
         _print(found, rates_over_time(past))
 
-    return finish(Run(options.as_json), "history", HistoryDocument.of(past), show_all)
+    return finish(Run(options.as_json), "history", HistoryDocument.of(past, slow), show_all)
 
 
 def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
@@ -67,6 +73,9 @@ def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
         terminal.result("")
         drawn = [(name, spark(speeds), format_speed(speeds[-1])) for name, speeds in rates.items()]
         show(("source", "speed over time", "last"), drawn, whole="source")
+    for slow in found.slowdowns:
+        usual = f"{format_speed(slow.rate)} where {format_speed(slow.usual)} are usual"
+        terminal.result(redacted(f"note: {slow.message}: {usual}"))
 
 
 def spark(values: Sequence[float]) -> str:
