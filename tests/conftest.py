@@ -7,6 +7,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import settings
@@ -76,6 +77,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "sampled(count): so many of the cases, or of the tests of a file, are drawn in the short form"
+    )
     # The workers of xdist inherit the environment of the first process, so all draw from one seed.
     if config.option.seed is None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
@@ -102,7 +106,27 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if config.option.numprocesses == "logical" else 2 * cores
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Who asks for tests by their names gets them.
+    if not config.option.torture and not config.option.keyword and not any("::" in word for word in config.args):
+        _sample(items, config.option.seed)
+    _deal(items)
+
+
+def _sample(items: list[pytest.Item], seed: int) -> None:
+    """Leave out what the short form does not draw of the tests at which one mark `sampled` stands."""
+    tables: dict[int, tuple[pytest.Mark, list[pytest.Item]]] = {}
+    for item in items:
+        if (mark := item.get_closest_marker("sampled")) is not None:
+            tables.setdefault(id(mark), (mark, []))[1].append(item)
+    out: set[pytest.Item] = set()
+    for mark, rows in tables.values():
+        drawn = Random(f"{seed}/{rows[0].nodeid}").sample(rows, min(*mark.args, len(rows)))
+        out.update(set(rows) - set(drawn))
+    items[:] = [item for item in items if item not in out]
+
+
+def _deal(items: list[pytest.Item]) -> None:
     """Deal the tests out to the workers, the long ones first, so that none is alone with a long one at the end.
 
     Long ones of a file stay together, as what they share is made anew by each worker. Each starts with an equal part of

@@ -17,7 +17,6 @@ from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 
 BY_NAME = {client.name: client for client in (*CLIENTS, *DATASET_CLIENTS)}
-RESUMING = ("hf-0.36", "hf", "hf-local-dir", "curl-resume", "wget-resume", "aria2c", "modelscope", "glm-aria")
 SLOW = Shape(total_rate=2.5e6)
 
 
@@ -49,7 +48,7 @@ def content(repo: Repo) -> Mapping[str, str]:
     return content_of(repo.commits[repo.head])
 
 
-@pytest.mark.clients(CLIENTS)
+@pytest.mark.clients(CLIENTS, short=8)
 def test_a_model_arrives_whole_and_is_found_again(client: Client, served: Served, model: Repo, tmp_path: Path) -> None:
     served.hub.add(model)
     download = served.download(client, model, tmp_path)
@@ -68,7 +67,7 @@ def test_the_rows_of_a_dataset_are_read(
     assert_right(client, client.run(served.download(client, repo, tmp_path)), rows)
 
 
-@pytest.mark.clients(CLIENTS, short=RESUMING)
+@pytest.mark.clients(CLIENTS, short=3)
 def test_one_that_was_killed_goes_on(client: Client, served: Served, model: Repo, tmp_path: Path) -> None:
     served.hub.add(model)
     cdn = served.cdn(client)
@@ -88,7 +87,7 @@ CANNOT = {
 }
 
 
-@pytest.mark.clients([row for row in CLIENTS if row.name not in CANNOT], short=("hf", "curl", "modelscope", "glm-aria"))
+@pytest.mark.clients([row for row in CLIENTS if row.name not in CANNOT], short=2)
 def test_an_empty_file_and_a_closed_repo(client: Client, served: Served, tmp_path: Path) -> None:
     files: dict[str, bytes] = {"config.json": b"{}", "empty.txt": b"", "w.safetensors": b"w" * 9_000}
     repo = served.hub.add(Repo("model", "org/closed", files, private=True))
@@ -98,7 +97,7 @@ def test_an_empty_file_and_a_closed_repo(client: Client, served: Served, tmp_pat
     assert_right(client, client.run(token), content(repo))
 
 
-@pytest.mark.clients(CLIENTS, short=("hf", "node", "curl-resume", "wget", "aria2c", "modelscope-1.37"))
+@pytest.mark.clients(CLIENTS, short=2)
 @pytest.mark.parametrize("kind", ["truncated", "reset", "status", "rate_limited"])
 def test_a_connection_that_is_cut_or_refused_once(
     client: Client, kind: str, served: Served, model: Repo, tmp_path: Path

@@ -25,9 +25,6 @@ from tests.serve.servers import Server
 
 ROWS = CLIENTS
 ALL = [*ROWS, *DATASET_CLIENTS]
-COMMON = ("hf-0.36", "hf", "HfFileSystem", "wget-resume", "modelscope", "modelscope-1.37")
-"""One of each kind: it resumes across runs, starts over, joins ranges, continues whatever lies there, hashes."""
-
 ONCE = 1.1
 """Of the bytes of a model: it came from outside once. Of a span that another source takes over, some had been sent."""
 
@@ -60,7 +57,7 @@ def house(machine: Machine, make_hub: MakeHub, wanted: tuple[Repo, Mapping[str, 
         server.stop()
 
 
-@pytest.mark.clients(ROWS, short=COMMON)
+@pytest.mark.clients(ROWS, short=3)
 def test_cold_then_warm(client: Client, house: House, tmp_path: Path) -> None:
     first = house.download(tmp_path / "first", client)
     assert_right(client, client.run(first), house.content)
@@ -85,6 +82,7 @@ def test_in_the_middle_of_an_arrival(client: Client, house: House, tmp_path: Pat
 @pytest.mark.clients(ALL, short=1)
 @pytest.mark.drawn("moment", Moment)
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
+@pytest.mark.sampled(4)
 def test_trouble_behind_the_server(
     client: Client, trouble: Trouble, moment: Moment, house: House, tmp_path: Path, is_long: bool
 ) -> None:
@@ -215,7 +213,7 @@ def test_the_rows_of_a_dataset_come_through(client: Client, house: House, tmp_pa
         assert_right(client, client.run(house.download(tmp_path / home, client)), house.content)
 
 
-@pytest.mark.clients([row for row in CLIENTS if row.speaks is Protocol.MODELSCOPE])
+@pytest.mark.clients([row for row in CLIENTS if row.speaks is Protocol.MODELSCOPE], short=1)
 def test_a_dataset_of_modelscope_comes_through(
     client: Client, machine: Machine, make_hub: MakeHub, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_aria2_never_holds_the_token(machine: Machine, make_hub: MakeHub, gated:
         ("org/open@" + "0" * 40, {}, 66, None),
     ],
 )
+@pytest.mark.sampled(4)
 def test_a_refusal_names_what_to_do(
     machine: Machine, make_hub: MakeHub, gated: Repo, name: str, env: dict[str, str | None], code: int, hint: str | None
 ) -> None:

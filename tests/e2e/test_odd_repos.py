@@ -81,6 +81,7 @@ def test_portable_refuses_the_whole_listing(machine: Machine, make_hub: MakeHub,
 
 @pytest.mark.parametrize("names", [("README.md", "readme.md"), ("A", "a/b"), ("a:b",), ("weird.",), ("CON",)])
 @pytest.mark.parametrize("where", ["cache", "local"])
+@pytest.mark.sampled(3)
 def test_a_disk_that_cannot_hold_them_is_told_before_anything_is_fetched(
     machine: Machine, make_hub: MakeHub, windows: Path, names: tuple[str, ...], where: str
 ) -> None:
@@ -179,6 +180,7 @@ def test_an_lfs_pointer_with_crlf(machine: Machine, make_hub: MakeHub, trust: st
 
 
 @pytest.mark.parametrize("revision", ["a,b", "it's(ok)!", "v1.0-中文", "50%25#x", 'q"uo;te', "a@b"])
+@pytest.mark.sampled(2)
 def test_revisions_that_git_allows(machine: Machine, make_hub: MakeHub, revision: str) -> None:
     repo = repo_of({"config.json": b"{}"})
     repo.branch(revision)
@@ -198,6 +200,7 @@ def test_revisions_that_git_allows(machine: Machine, make_hub: MakeHub, revision
 
 @pytest.mark.parametrize("pair", [("feature", "feature/x"), ("feature/x", "feature"), ("a/b", "a/b/c/d")])
 @pytest.mark.parametrize("when", ["before", "in one run"])
+@pytest.mark.sampled(2)
 def test_refs_that_are_file_and_folder_are_told_before_anything_is_fetched(
     machine: Machine, make_hub: MakeHub, pair: tuple[str, str], when: str
 ) -> None:
@@ -277,6 +280,7 @@ def test_a_revision_of_another_shape_finds_room(machine: Machine, hub: LoopbackH
 
 @pytest.mark.parametrize("how", ["local", "link"])
 @pytest.mark.parametrize("edited", ["weights", "d/x", "d/mine", "d/sub/mine"])
+@pytest.mark.sampled(3)
 def test_what_the_user_put_there_keeps_its_place(
     machine: Machine, hub: LoopbackHub, repo: Repo, how: str, edited: str
 ) -> None:

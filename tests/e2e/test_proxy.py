@@ -297,6 +297,7 @@ def test_a_mirror_behind_a_proxy_in_trouble_is_left_out(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.sampled(2)
 def test_what_the_proxy_answers_is_not_blamed_on_the_site(
     machine: Machine, make_hub: MakeHub, tiny: Repo, make_proxy: MakeProxy, scheme: str, status: int
 ) -> None:

@@ -137,6 +137,7 @@ def test_what_a_token_opened_is_kept_for_nobody(machine: Machine, make_hub: Make
         "cdn/http/x",
     ],
 )
+@pytest.mark.sampled(2)
 def test_it_is_no_proxy_for_everybody(machine: Machine, make_hub: MakeHub, tiny: Repo, path: str) -> None:
     with relay(make_hub(tiny)) as running:
         assert get(f"{running.cdn_url}/{path}").status_code == 403

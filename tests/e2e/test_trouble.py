@@ -66,6 +66,7 @@ def test_a_lying_mirror_is_named_and_done_without(machine: Machine, make_hub: Ma
     "fault", ["html_portal", "truncated", "truncated_unframed", "extra_byte", "lfs_pointer", "range_ignored", "gzip",
               "wrong_content_range", "reset", "endless", "status", "redirect_loop"]
 )  # fmt: skip
+@pytest.mark.sampled(4)
 def test_no_fault_of_a_mirror_stops_a_pull(machine: Machine, hub: LoopbackHub, repo: Repo, fault: str) -> None:
     bad = hub.mirror("bad", faults=[Fault(fault, method="GET")])
     machine.pull("org/m", "--mirror", bad.url).ended(0)
@@ -146,6 +147,7 @@ def listing(edit: Any) -> Fault:
 @pytest.mark.parametrize(
     "name", ["../x", "/abs", "a/../../x", "C:\\x", ".git/config", "a\nb", "config.json/x", "x\x1b[31m"]
 )
+@pytest.mark.sampled(2)
 def test_an_unsafe_name_refuses_the_whole_listing(machine: Machine, hub: LoopbackHub, name: str) -> None:
     def edit(entry: Any) -> None:
         if entry["path"] == "small.bin":

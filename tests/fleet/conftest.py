@@ -12,20 +12,6 @@ from tests.fleet.lab import Lab, missing
 from tests.fleet.trial import LONG, SHORT, Record, Scale, Trial
 
 MODES = ("peers", "a scheduler")
-DRAWN = {"test_failures.py": 4, "test_control.py": 3}
-"""Rows of a table that the short form tries, those that the seed draws; the long form has all of them."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the short form does not draw, unless it is asked for by its name."""
-    if config.option.torture or any("::" in word for word in config.args):
-        return
-    out: set[pytest.Item] = set()
-    for name, count in DRAWN.items():
-        rows = [item for item in items if item.path.parent == Path(__file__).parent and item.path.name == name]
-        drawn = Random(f"{config.option.seed}/{name}").sample(rows, min(count, len(rows)))
-        out.update(set(rows) - set(drawn))
-    items[:] = [item for item in items if item not in out]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.fleet.test_failures import SLACK, at
 from tests.fleet.trial import REDIS_PORT, Trial
+
+pytestmark = pytest.mark.sampled(2)
 
 
 def over_redis(trial: Trial) -> None:

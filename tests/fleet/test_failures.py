@@ -10,9 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.fleet.lab import Node
 from tests.fleet.trial import LONG, MIB, PORT, Trial
 from tests.hub.faults import Fault
+
+pytestmark = pytest.mark.sampled(3)
 
 SLACK = 0.1
 """Of the size: what the origin may send beyond what a row names."""

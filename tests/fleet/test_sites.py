@@ -14,6 +14,8 @@ from tests.fleet.trial import ENV, Scale, Trial
 from tests.hub.content import MIB
 from tests.hub.log import Exchange
 
+pytestmark = pytest.mark.sampled(1)
+
 SCHEDULER = 8091
 SITES = ("rome", "paris")
 

@@ -209,6 +209,8 @@ def test_a_stranger_gets_nothing_and_hinders_nobody(lab: Lab, large: Repo) -> No
 
 RECORD = """
 import socket, sys
+
+pytestmark = pytest.mark.sampled(4)
 heard = socket.create_server(("", 8092))
 print("listening", flush=True)
 while True:

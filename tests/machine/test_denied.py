@@ -46,6 +46,7 @@ def tell(user: OtherUser, *paths: str) -> Any:
         ("open/mine/with space/a/", "open/mine/with space", "chmod u+rwx '/"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_the_folder_that_denies_is_named(
     open_place: Path, other_user: OtherUser, path: str, culprit: str, does: str
 ) -> None:

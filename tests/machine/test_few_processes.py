@@ -15,6 +15,7 @@ FILES = {"config.json": b"{}", **{f"{n}.bin": generate(3_000_000, n) for n in ra
 
 @needs_root
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 10])
+@pytest.mark.sampled(3)
 def test_any_limit_of_processes_is_enough_or_told(machine: Machine, make_hub: MakeHub, repo: Repo, count: int) -> None:
     make_hub(repo)
     uid = lone_uid()

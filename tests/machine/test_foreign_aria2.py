@@ -115,6 +115,7 @@ def test_a_download_carries_nothing_of_its_global_options(
 
 
 @pytest.mark.parametrize("name", sorted(inherited.REFUSED))
+@pytest.mark.sampled(2)
 def test_what_cannot_be_blanked_is_refused(
     machine: Machine, make_hub: MakeHub, repo: Repo, make_foreign: MakeForeign, tmp_path: Path, name: str
 ) -> None:

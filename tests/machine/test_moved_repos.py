@@ -283,6 +283,7 @@ def told(machine: Machine, link: Path, **options: Any) -> list[Result]:
         ("no repo", "no folder of a repo"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_a_link_that_somebody_may_have_planted_is_refused_by_all(
     machine: Machine, hub: LoopbackHub, other_user: OtherUser, how: str, why: str
 ) -> None:

@@ -171,6 +171,7 @@ def test_a_planted_link_to_a_folder_of_ours(
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 1, 10**20, "x", None, 1.5])
+@pytest.mark.sampled(2)
 def test_an_odd_pid_in_our_own_folder(machine: Machine, hub: LoopbackHub, pid: object) -> None:
     folder = machine.runtime / "glm-aria"
     name = made_name("run").replace(f"-{os.getpid()}-", f"-{GONE}-")

@@ -31,6 +31,7 @@ HOMELESS = on.as_user(NOBODY_KNOWS, HOME=None, XDG_CONFIG_HOME=None)
         ("doctor", "--report", "~/page.html"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_a_tilde_without_a_home(machine: Machine, words: tuple[str, ...]) -> None:
     on.give(machine.folder, NOBODY_KNOWS)
     done = machine.run(*words, **HOMELESS.options).ended(2)
@@ -56,6 +57,7 @@ def test_config_path_without_a_home(machine: Machine) -> None:
         ("doctor", "--report", "page.html"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_a_relative_path_in_a_folder_that_is_gone(
     machine: Machine, make_hub: MakeHub, repo: Repo, words: tuple[str, ...]
 ) -> None:

@@ -38,6 +38,7 @@ def loaded(machine: Machine) -> Preloaded:
         ("render", "gitconfig"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_a_fork_and_a_start_say_the_same(loaded: Preloaded, machine: Machine, words: tuple[str, ...]) -> None:
     (machine.work / "glm-aria.toml").write_text("[cache]\nkeep_free = 7\n")
     forked, started = machine.start(*words), machine.start(*words, under=NEW_PART)

@@ -50,6 +50,7 @@ def test_few_processes_are_enough_or_named(machine: Machine, hub: LoopbackHub, r
 
 
 @pytest.mark.parametrize("count", [16, 24, 40, 100, 160, 200, 300])
+@pytest.mark.sampled(3)
 def test_few_descriptors_are_enough_or_named(machine: Machine, hub: LoopbackHub, repo: Repo, count: int) -> None:
     done = machine.pull("org/m", **on.limited(nofile=count).options)
     if done.code == 0:

@@ -300,6 +300,7 @@ def test_a_folder_of_a_snapshot_is_exchanged_while_it_is_filled(
 
 @pytest.mark.usefixtures("group_umask")
 @pytest.mark.parametrize("name", ["refs", "trees", "snapshots", "blobs", ".no_exist", "snapshots/*"])
+@pytest.mark.sampled(2)
 def test_a_planted_folder_is_not_cleaned_up(tmp_path: Path, shared: Path, name: str) -> None:
     """What lies behind a link is never removed or replaced, by whatever command."""
     private = tmp_path / "private"
@@ -353,6 +354,7 @@ _ALL = ("ref", "tree", "blob", "no_exist", "lock", "link")
         ("endless", ("ref", "tree", "lock")),
     ],
 )
+@pytest.mark.sampled(2)
 def test_what_is_no_small_file_holds_nothing_up(
     machine: Machine, make_hub: MakeHub, repo: Repo, kind: str, where: tuple[str, ...]
 ) -> None:

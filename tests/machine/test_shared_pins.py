@@ -78,6 +78,7 @@ def test_pins_of_an_earlier_version_still_hold(machine: Machine, both: Condition
 
 
 @pytest.mark.parametrize("what", ["fifo", "garbage", "endless", "link", "folder", "deep"])
+@pytest.mark.sampled(2)
 def test_a_file_that_is_none_keeps_things_and_hangs_nobody(
     machine: Machine, both: Condition, other_user: OtherUser, what: str
 ) -> None:

@@ -53,6 +53,7 @@ HELPS = (("mirrors", "ls"), ("--help",), ("pull", "--help"), ("--version",))
 
 
 @pytest.mark.parametrize("words", [*COMMANDS.values(), *HELPS])
+@pytest.mark.sampled(4)
 def test_a_reader_that_left(machine: Machine, make_hub: MakeHub, words: tuple[str, ...]) -> None:
     make_hub(HERE)
     running = machine.start(*(machine.root if word == "ROOT" else word for word in words), under=TOLD)

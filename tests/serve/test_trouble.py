@@ -111,6 +111,7 @@ def test_a_mirror_that_lies(fetch: Fetch, lying: Server, users: Users) -> None:
 
 
 @all_clients
+@pytest.mark.sampled(2)
 def test_nobody_has_the_right_bytes(fetch: Fetch, hub: LoopbackHub, server: Server, users: Users) -> None:
     hub.fault(LIE, face="cdn")
     user = users(server)
@@ -123,6 +124,7 @@ def test_nobody_has_the_right_bytes(fetch: Fetch, hub: LoopbackHub, server: Serv
 
 @clients
 @pytest.mark.parametrize("kind", ["truncated", "reset", "stall"])
+@pytest.mark.sampled(2)
 def test_a_cut_and_a_stall(kind: str, fetch: Fetch, hub: LoopbackHub, server: Server, users: Users) -> None:
     hub.fault(Fault(kind, BIG, times=2), face="cdn")
     got = fetch(users(server))
