@@ -1,7 +1,7 @@
 """Commands under conditions: none ends with 70 (a bug) or 1 (a traceback), none hangs, each with the code it should.
 
-One model is in the cache before; `pull` fetches another one. The short form tries `pull` and some of the other commands,
-drawn for each condition.
+One model is in the cache before; `pull` fetches another one. The short form tries `pull` and some of the
+other commands, drawn for each condition.
 """
 
 from __future__ import annotations
