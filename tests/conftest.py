@@ -13,8 +13,9 @@ import pytest
 from hypothesis import settings
 
 # A deadline for an example measures what else runs on the machine.
-settings.register_profile("here", deadline=None)
+settings.register_profile("here", deadline=None, max_examples=40)
 settings.register_profile("quick", deadline=None, max_examples=10)
+settings.register_profile("long", deadline=None, max_examples=400)
 settings.load_profile("here")
 
 LONG = (
@@ -78,11 +79,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "sampled(count): so many of the cases, or of the tests of a file, are drawn in the short form"
+        "markers",
+        "sampled(count, of=NAME): so many of the cases, of the tests of a file, or of all tests of that name, are "
+        "drawn in the short form; with 0, the long one alone has them",
     )
     # The workers of xdist inherit the environment of the first process, so all draw from one seed.
     if config.option.seed is None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
+    if config.option.torture:
+        settings.load_profile("long")
     if config.option.anew:
         os.environ["TEST_STARTS"] = "anew"
     if config.option.engine == "wheel":
@@ -109,16 +114,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Who asks for tests by their names gets them.
     if not config.option.torture and not config.option.keyword and not any("::" in word for word in config.args):
-        _sample(items, config.option.seed)
+        sample(items, config.option.seed)
     _deal(items)
 
 
-def _sample(items: list[pytest.Item], seed: int) -> None:
-    """Leave out what the short form does not draw of the tests at which one mark `sampled` stands."""
-    tables: dict[int, tuple[pytest.Mark, list[pytest.Item]]] = {}
+def sample(items: list[pytest.Item], seed: int) -> None:
+    """Leave out what the short form does not draw of the tests at which one mark `sampled` stands, or one of a name."""
+    tables: dict[object, tuple[pytest.Mark, list[pytest.Item]]] = {}
     for item in items:
         if (mark := item.get_closest_marker("sampled")) is not None:
-            tables.setdefault(id(mark), (mark, []))[1].append(item)
+            tables.setdefault(mark.kwargs.get("of", id(mark)), (mark, []))[1].append(item)
     out: set[pytest.Item] = set()
     for mark, rows in tables.values():
         drawn = Random(f"{seed}/{rows[0].nodeid}").sample(rows, min(*mark.args, len(rows)))

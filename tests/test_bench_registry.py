@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from scripts.registrylib.__main__ import BEGIN, END
 from scripts.registrylib.reload import Reload, Sizes, rows
 from tests.tables import written
@@ -12,11 +14,13 @@ from tests.tables import written
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
+@pytest.mark.sampled(2, of="benchmarks")
 def test_a_quick_run_writes_its_table(tmp_path: Path) -> None:
     text = written("scripts.registrylib", (BEGIN, END), tmp_path, "reload", "--quick", "--pushes", "2")
     assert re.search(r"^\| bytes moved / bytes changed \| 1\.0\d\d \|", text, re.MULTILINE), text
 
 
+@pytest.mark.sampled(0)
 def test_pushes_and_pulls_over_a_line_move_little_more_than_they_need(tmp_path: Path) -> None:
     words = ("transfer-large-line", "--quick", "--rounds", "1")
     text = written("scripts.registrylib", (BEGIN, END), tmp_path, *words)

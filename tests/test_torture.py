@@ -1,9 +1,16 @@
 """The table of scripts/torture adds up what the tests said, and gets into its document."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
 
 from scripts.torturelib.__main__ import DOCUMENT, SUITES
 from scripts.torturelib.report import BEGIN, END, read, render, write
+from tests.conftest import sample
 
 RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.crash.test_points" name="test_every_call[0]"><properties>
@@ -62,3 +69,28 @@ def test_a_suite_replaces_its_own_table(tmp_path: Path) -> None:
 def test_every_suite_has_its_place() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert all(BEGIN.format(suite) in text and END.format(suite) in text for suite in SUITES)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A test with a mark, or without one."""
+
+    nodeid: str
+    mark: pytest.Mark | None
+
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        return self.mark if self.mark and self.mark.name == name else None
+
+
+def test_of_a_table_the_short_form_has_what_its_seed_draws() -> None:
+    def drawn(seed: int) -> list[str]:
+        table, never = (pytest.mark.sampled(count).mark for count in (3, 0))
+        ones = [Row(f"one-{number}", pytest.mark.sampled(1, of="all").mark) for number in range(4)]
+        items = [Row("plain", None), *(Row(f"row-{number}", table) for number in range(9)), Row("never", never), *ones]
+        sample(cast(Any, items), seed)
+        return [item.nodeid for item in items]
+
+    kinds = [name.partition("-")[0] for name in drawn(7)]
+    assert kinds == ["plain", "row", "row", "row", "one"]
+    assert drawn(7) == drawn(7)
+    assert len({name for seed in range(40) for name in drawn(seed)}) == 1 + 9 + 4

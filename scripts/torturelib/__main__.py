@@ -15,6 +15,7 @@ REPO = Path(__file__).parents[2]
 DOCUMENT = REPO / "docs" / "reliability.md"
 COST = "tests/crash/test_cost.py"
 PARALLEL = ("-n", "auto", "--dist", "worksteal")
+TABLED = ("crash", "faults", "machine", "clients", "fleet")
 SUITES = {
     "crash": ("tests/crash", f"--ignore={COST}", *PARALLEL),
     # Its figures are those of a line of a known rate: nothing else may run beside it.
@@ -27,8 +28,10 @@ SUITES = {
     "house": ("tests/house", "-n", "0"),
     # The machines of a lab share the cores.
     "fleet": ("tests/fleet", "-n", "0"),
+    # Rows of other tables, of which scripts/test draws some, and more examples of all that holds for any values.
+    "rows": ("tests", "-m", "sampled or hypothesis", *(f"--ignore=tests/{name}" for name in TABLED), *PARALLEL),
 }
-"""The arguments of pytest for each suite."""
+"""The arguments of pytest for each suite; those of the folders `TABLED` have their rows, too."""
 
 
 def main() -> int:

@@ -83,6 +83,7 @@ def check(found: dict[str, Result]) -> None:
 
 @needs_root
 @pytest.mark.parametrize("who", [reader, homeless])
+@pytest.mark.sampled(1)
 def test_the_complete_cache_of_another_account(
     machine: Machine, hub: LoopbackHub, other_user: OtherUser, who: Any
 ) -> None:
@@ -102,6 +103,7 @@ def test_the_complete_cache_of_another_account(
 
 
 @pytest.mark.parametrize("what", ["hub", "all"])
+@pytest.mark.sampled(1)
 def test_a_read_only_volume(machine: Machine, hub: LoopbackHub, what: str) -> None:
     machine.pull("org/m").ended(0)
     volume = machine.cache if what == "hub" else machine.hf_home

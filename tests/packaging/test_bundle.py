@@ -44,6 +44,7 @@ def test_it_is_not_unpacked_where_others_may_have_been_first(
         runpy.run_path(str(REPO / "scripts" / "bundlelib" / "preamble.py"))
 
 
+@pytest.mark.sampled(1, of="installations")
 def test_a_machine_with_python_only_pulls_with_what_is_carried(clone: Path, tmp_path: Path) -> None:
     if shutil.which("ip") is None or subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system has no network namespaces for us")

@@ -37,6 +37,7 @@ def quickstart(clone: Path, env: dict[str, str], cwd: Path, *arguments: str) -> 
     )
 
 
+@pytest.mark.sampled(1, of="installations")
 def test_the_demonstration_works_twice_and_leaves_nothing(
     clone: Path, newcomer: dict[str, str], tmp_path: Path
 ) -> None:
