@@ -11,6 +11,13 @@ import click
 
 _OTHER = "Other"
 _COMMANDS = "orchestrator.cli.commands"
+_OF_OTHERS = {
+    **dict.fromkeys(("download", "get", "fetch", "install", "clone"), "pull"),
+    **dict.fromkeys(("resume", "continue"), "pull --resume-last"),
+    **dict.fromkeys(("delete", "remove", "rm"), "cache rm"),
+    **dict.fromkeys(("list", "ls"), "cache ls"),
+}
+"""Words by which other programs call what we have."""
 
 
 class Lazy(NamedTuple):
@@ -48,14 +55,24 @@ class LazyGroup(click.Group):
         """As click does, but an unknown command is answered with the one that was probably meant."""
         name = args[0] if args else ""
         if name not in self._lazy and not name.startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(name, self._lazy, 1)
-            if close:
-                ctx.fail(f"No such command {name!r}. Did you mean {close[0]!r}?")
+            if meant := self._meant(ctx, name):
+                ctx.fail(f"No such command {name!r}. Did you mean {meant!r}?")
             if "/" in name:
                 ctx.fail(f"No such command {name!r}. To fetch a model: glm-aria pull {shlex.quote(name)}")
         return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> str | None:
+        """The command that a wrong name probably means: one like it, one of a group, or by a word of other programs."""
+        import difflib
+
+        if ctx.parent is None:
+            if name in _OF_OTHERS:
+                return _OF_OTHERS[name]
+            for group in self._lazy:
+                command = self.get_command(ctx, group)
+                if isinstance(command, click.Group) and name in command.list_commands(ctx):
+                    return f"{group} {name}"
+        return next(iter(difflib.get_close_matches(name, self._lazy, 1)), None)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """List the commands from their summaries, without importing them."""

@@ -145,6 +145,8 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
     [
         (["pull"], "zai-org/AutoGLM-Phone-9B"),
         (["pul", "org/name"], "Did you mean 'pull'"),
+        (["download", "org/name"], "Did you mean 'pull'"),
+        (["gc"], "Did you mean 'cache gc'"),
         (["org/name"], "glm-aria pull org/name"),
         (["pull", "org/name", "--colour"], "--colour"),
         (["pull", "a/b/c"], "org/name"),

@@ -227,8 +227,8 @@ def _pull(options: PullOptions, resumed: Resumed[PullOptions] | None) -> int:
         print_pull(found, quiet=run.is_quiet, verbose=options.output.verbose)
 
     code = finish(run, "pull", PullDocument.of(report), show, outcome)
-    is_left = report.interrupted is None and any(error.resumable for error in outcome.errors)
-    if is_left and not (options.sha256 or run.as_json or run.is_quiet):
+    begun = (model.failure() for model in report.models if model.commit and report.interrupted is None)
+    if any(error and error.resumable for error in begun) and not (options.sha256 or run.as_json or run.is_quiet):
         terminal.say("arrived bytes are kept; to go on with what is left: glm-aria pull --resume-last")
     return code
 
