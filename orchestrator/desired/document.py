@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.desired.status import SetStatus
-from orchestrator.documents import Count
+from orchestrator.documents import Amount, Count
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatusEntry:
-    """A place that was asked: the status of a set there, or why there is none."""
+    """A place that was asked: the status of a set there, or why there is none. `silent` are the seconds since the last
+    word of a follower that should have said more: it does not run, or cannot write."""
 
     place: str
     is_ready: bool
     error: str | None
+    silent: Amount | None
     status: SetStatus | None
 
 

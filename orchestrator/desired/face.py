@@ -18,15 +18,13 @@ from urllib.parse import urlsplit
 
 from orchestrator import __version__
 from orchestrator.core.addresses import Place, is_this_machine
-from orchestrator.desired.status import SetStatus, metrics, render
+from orchestrator.desired.status import ALIVE, SetStatus, metrics, render
 from orchestrator.errors import CannotCreateError
 from orchestrator.system import threads
 
 PORT = 8093
 _CLIENTS = 16
 _PATIENCE = 10.0
-ALIVE = 60.0
-"""Seconds without a turn of the loop after which a follower counts as stuck."""
 
 Look = Callable[[], tuple[SetStatus | None, float]]
 """The status, and when the loop turned last, in monotonic seconds."""

@@ -205,8 +205,9 @@ class SetStore:
                 refs[view / "refs" / locked.ref.branch] = locked.commit
         for model in made.models.models:
             # Who names no revision means `main`: of a model that is wanted at another one, that.
-            view = folder / "hub" / model.locked.ref.repo.folder
-            refs.setdefault(view / "refs" / "main", model.locked.commit)
+            main = folder / "hub" / model.locked.ref.repo.folder / "refs" / "main"
+            if not any(main in path.parents for path in refs):
+                refs.setdefault(main, model.locked.commit)
         for path, commit in refs.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(commit, "ascii")

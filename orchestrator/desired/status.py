@@ -13,6 +13,9 @@ from orchestrator.core.text import redacted
 from orchestrator.desired.sets import SCHEMA
 from orchestrator.documents import Amount, Count, decode
 
+ALIVE = 60.0
+"""Seconds without a word, or a turn of its loop, after which a follower counts as stuck or gone."""
+
 
 class SetPhase(StrEnum):
     """The phase of a set; the values are those of the JSON schema."""
@@ -72,7 +75,8 @@ class ModelStatus:
 @dataclass(frozen=True, slots=True)
 class SetStatus:
     """A set. `generation` counts the wishes, `observed_generation` is that of what readers have; `digest` names the
-    newest set, `current` that of readers, and `path` is its folder. Times are unix seconds."""
+    newest set, `current` that of readers, and `path` is its folder. Times are unix seconds; by `expires` a follower
+    that lives has said more, and None is the last word of one that ran once."""
 
     schema: str
     set: str
@@ -91,6 +95,7 @@ class SetStatus:
     drift: Count
     flips: Count
     updated: Amount
+    expires: Amount | None
     sources: tuple[SourceStatus, ...]
     models: tuple[ModelStatus, ...]
 
@@ -98,6 +103,10 @@ class SetStatus:
     def is_ready(self) -> bool:
         """True when readers have what is desired."""
         return self.phase == SetPhase.READY and self.generation == self.observed_generation
+
+    def silence(self, now: float) -> float | None:
+        """Seconds since the last word of a follower that says no more; None where it is in time."""
+        return None if self.expires is None or now <= self.expires else now - self.updated
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,8 @@ def parse_status(data: object) -> SetStatus:
     """A status of another node, as far as it is one. Raises any of `disk.state_file.UNREADABLE`."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ValueError("no status of a set")
-    return decode(SetStatus, _shown(data))
+    # A node of an older version does not say when its word expires.
+    return decode(SetStatus, _shown({"expires": None, **data}))
 
 
 def _shown(value: object) -> object:

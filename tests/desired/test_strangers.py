@@ -21,7 +21,7 @@ from orchestrator.app.desired import asking
 from orchestrator.core.addresses import Place
 from orchestrator.desired import carrying, face
 from orchestrator.desired.following.looking import Followed, Looker
-from orchestrator.desired.sets import SCHEMA, stored_generation
+from orchestrator.desired.sets import stored_generation
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import FileSource
 from orchestrator.desired.sources.interface import read_state
@@ -30,6 +30,7 @@ from orchestrator.desired.wish.wanted import ModelSet, SetModel
 from orchestrator.errors import ConfigError
 from orchestrator.lists.lockfile import parse_lock
 from tests.desired.following import A, Site, small
+from tests.desired.statuses import status
 from tests.machine.fixtures import MakeHub, a_machine
 from tests.machine.machine import Machine
 
@@ -177,19 +178,6 @@ def test_a_node_that_drips_holds_up_no_wait(monkeypatch: pytest.MonkeyPatch) -> 
             thread.join()
     assert answer.status is None
     assert answer.error
-
-
-def status() -> dict[str, Any]:
-    """A status as a node tells it."""
-    none = dict.fromkeys(("reason", "digest", "current", "path"))
-    counts = dict.fromkeys(
-        ("generation", "observed_generation", "bytes_to_go", "drift", "flips", "since", "updated"), 1
-    )
-    source = {"source": "x", "revision": None, "state": "fresh", "error": None, "looked": 1.5, "next": None}
-    model = {"name": "a", "ref": "a", "commit": None, "phase": "ready", "reason": None, "since": 1}
-    model |= {"bytes": 1, "bytes_to_go": 0}
-    told = {"schema": SCHEMA, "set": "site", "node": "n", "version": "1", "labels": {"zone": "x"}, "phase": "ready"}
-    return {**told, **none, **counts, "sources": [source], "models": [model]}
 
 
 @pytest.mark.parametrize("lie", ["soon", None, [1], {}, math.inf, math.nan, 10**400, True])

@@ -159,6 +159,20 @@ def test_a_later_source_counts_more() -> None:
         merge([document("org/b", "models.txt"), document('[[model]]\nref = "org/b"\nas = "x"')], {})
 
 
+@pytest.mark.parametrize(("one", "other"), [("a", "a/b"), ("main", "main/x"), ("v1/x/y", "v1"), ("x", "x/y/z")])
+def test_revisions_that_cannot_lie_beside_each_other_are_refused(one: str, other: str) -> None:
+    """A cache has a file for each revision, which cannot be the folder of another one."""
+    text = f'[[model]]\nref = "org/m@{one}"\nas = "one"\n[[model]]\nref = "org/m@{other}"\nas = "other"\n'
+    with pytest.raises(UsageError, match=r"^desired.toml: model [12]: org/m@.* cannot be in one set with org/m@"):
+        merge([document(text)], {})
+    parted = text.replace("org/m", "org/n", 1)
+    assert len(merge([document(parted)], {}).models) == 2, "of two repos they can"
+    labelled = text.replace('as = "one"', 'as = "one"\nnodes = { zone = "x" }')
+    assert len(merge([document(labelled)], {}).models) == 1, "nor do they meet on this node"
+    beside = '[[model]]\nref = "org/m@a"\nas = "one"\n[[model]]\nref = "org/m@a-b/c"\nas = "other"\n'
+    assert len(merge([document(beside)], {}).models) == 2
+
+
 def test_the_folder_of_a_node_depends_on_its_labels() -> None:
     text = '[[model]]\nref = "org/a@big"\nas = "m"\nnodes = { gpu = "yes" }\n'
     text += '[[model]]\nref = "org/a@small"\nas = "m"\nnodes = { gpu = "!yes" }'

@@ -165,6 +165,15 @@ def test_names_of_ports_claims_and_selectors_lead_somewhere(everything: list[Man
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in names
 
 
+def test_what_a_pod_may_reach_is_bounded_by_the_values() -> None:
+    def open_rules(path: Path) -> list[Manifest]:
+        policies = [one for one in parsed(render(path)) if one["kind"] == "NetworkPolicy"]
+        return [rule for one in policies for rule in one["spec"]["egress"] if "to" not in rule]
+
+    assert open_rules(HERE / "everything.yaml") == []
+    assert open_rules(CHART / "values.yaml"), "names have addresses that nobody knows beforehand"
+
+
 def tried(manifests: list[Manifest], plant: Callable[[Any], Any]) -> tuple[set[str], list[Hashable]]:
     """The kinds in which an error was refused, and where one was not. `plant` makes the error of a value, or None."""
     planted: dict[Hashable, Manifest] = {}

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orchestrator.core.sizes import format_duration
 from orchestrator.core.text import redacted
 from orchestrator.desired.face import PORT
 from orchestrator.desired.sets import STATUS
@@ -36,11 +38,18 @@ _AGAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class NodeAnswer:
-    """A place that was asked: the status of a set there, or why there is none."""
+    """A place that was asked: the status of a set there, or why there is none. `silent` are the seconds since the last
+    word of a follower that should have said more."""
 
     place: str
     status: SetStatus | None
     error: str | None = None
+    silent: float | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """True for a node whose readers have what is desired, as its follower says now."""
+        return self.status is not None and self.status.is_ready and self.silent is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class ReadyRule:
     def is_met(self, answer: NodeAnswer) -> bool:
         """True for a node that is as it shall be."""
         status = answer.status
-        if status is None or not status.is_ready:
+        if status is None or not answer.is_ready:
             return False
         return self.revision is None or any(
             one.revision is not None and one.revision.removeprefix("sha256:").startswith(self.revision)
@@ -86,8 +95,13 @@ def wait_for(
             return answers
         if time.monotonic() >= until:
             met = sum(map(rule.is_met, answers))
+            silent = "".join(
+                f"; {one.place} was last written {format_duration(one.silent)} ago: its follower does not run"
+                for one in answers
+                if one.silent is not None
+            )
             raise TemporaryError(
-                f"{met} of {max(len(answers), rule.nodes)} node(s) are as they shall be, and the time is up",
+                f"{met} of {max(len(answers), rule.nodes)} node(s) are as they shall be, and the time is up{silent}",
                 hint="glm-aria fleet status shows the others",
             )
         if stop.wait(min(_AGAIN, max(0.0, until - time.monotonic()))):
@@ -127,7 +141,7 @@ def _refused(place: str, why: str) -> Callable[[], NodeAnswer]:
 def _reading(path: Path) -> Callable[[], NodeAnswer]:
     def look() -> NodeAnswer:
         try:
-            return NodeAnswer(str(path), parse_status(json.loads(read_small(path, _MOST))))
+            return _told(str(path), read_small(path, _MOST), time.time())
         except UNREADABLE as error:
             return NodeAnswer(str(path), None, redacted(getattr(error, "strerror", None) or str(error)))
 
@@ -147,11 +161,25 @@ def _asking(address: str, port: int) -> Callable[[], NodeAnswer]:
                     body = answer.read(_MOST)
                 if answer.status != 200:
                     return NodeAnswer(place, None, f"HTTP {answer.status}")
-                return NodeAnswer(place, parse_status(json.loads(body)))
+                return _told(place, body, _date(answer.getheader("Date")))
             except (http.client.HTTPException, *UNREADABLE) as error:
                 return NodeAnswer(place, None, redacted(getattr(error, "strerror", None) or str(error) or "no answer"))
 
     return look
+
+
+def _told(place: str, body: bytes, now: float) -> NodeAnswer:
+    """The answer of a place whose clock says `now`. Raises any of UNREADABLE."""
+    status = parse_status(json.loads(body))
+    return NodeAnswer(place, status, silent=status.silence(now))
+
+
+def _date(text: str | None) -> float:
+    """The time at a node, whose clock may be another one than ours."""
+    try:
+        return parsedate_to_datetime(text or "").timestamp()
+    except ValueError:
+        return time.time()
 
 
 @contextlib.contextmanager

@@ -84,9 +84,10 @@ class _Follower:
             self._running.chore.stop.signal_number = self._stop.signal_number
             self._running.chore.stop.set()
             self._running.chore.join(_GOODBYE)
-        self._report(float("inf"))
+        status = self._status(is_last=self._request.once and not self._stop.is_set())
+        self._ports.show(status)
         interrupted = self._stop.signal_number if self._stop.is_set() else None
-        return FollowReport(self._status(), self._errors(), interrupted)
+        return FollowReport(status, self._errors(), interrupted)
 
     def _turn(self, now: float) -> None:
         for one in self._looker.turn(now):
@@ -325,7 +326,7 @@ class _Follower:
     def _save(self) -> None:
         self._ports.file.save(self._aim.memory)
 
-    def _status(self) -> SetStatus:
+    def _status(self, *, is_last: bool = False) -> SetStatus:
         facts = SetFacts(
             current=self._current(),
             lacking=self._lacking,
@@ -335,7 +336,7 @@ class _Follower:
             wait=self._wait,
             at=self._running.at if self._running else frozenset(),
         )
-        return self._reporter.status(self._aim, self._looker, facts)
+        return self._reporter.status(self._aim, self._looker, facts, is_last=is_last)
 
     def _report(self, now: float) -> None:
         if now >= self._told + _TOLD:

@@ -14,7 +14,7 @@ from orchestrator.desired.following.looking import Looker
 from orchestrator.desired.following.work import Errors, Lacking
 from orchestrator.desired.plan import Wait
 from orchestrator.desired.sets import SCHEMA, SetStore, StoredSet
-from orchestrator.desired.status import ModelStage, ModelStatus, SetPhase, SetStatus
+from orchestrator.desired.status import ALIVE, ModelStage, ModelStatus, SetPhase, SetStatus
 from orchestrator.desired.wish.labels import Labels
 from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
 from orchestrator.events import Event, FileProgress, Phase
@@ -51,8 +51,8 @@ class Reporter:
         """A transfer has ended: what it brought is looked at on the disk."""
         self._done = {}
 
-    def status(self, aim: Aim, looker: Looker, facts: SetFacts) -> SetStatus:
-        """The status now."""
+    def status(self, aim: Aim, looker: Looker, facts: SetFacts, *, is_last: bool = False) -> SetStatus:
+        """The status now. `is_last`: nobody follows any more, and that is as it should be."""
         now, desired = time.time(), aim.set
         models = self._models(aim, facts, now)
         is_flipped = desired is not None and facts.current is not None and facts.current.digest == desired.digest
@@ -77,6 +77,7 @@ class Reporter:
             drift=aim.memory.drift,
             flips=aim.memory.flips,
             updated=now,
+            expires=None if is_last else now + ALIVE,
             sources=tuple(one.status(time.monotonic()) for one in looker.sources),
             models=models,
         )

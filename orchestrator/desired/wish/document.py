@@ -72,11 +72,13 @@ class SetBudget:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model of a desired state: its folder in the set, what is wanted of it, and the nodes that shall have it."""
+    """A model of a desired state: its folder in the set, what is wanted of it, the nodes that shall have it, and the
+    line or table that says so."""
 
     name: str
     item: Item
     nodes: tuple[Selector, ...] = ()
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ def parse_document(top: str, read: Callable[[str], str]) -> DesiredDocument:
         # The same folder may hold one model on some nodes and another one elsewhere.
         if other is not model and not (other.nodes and model.nodes):
             raise UsageError(
-                f"{top}: {other.item.ref} and {model.item.ref} would share the folder {model.name!r} of the set",
+                f"{model.where}: {other.item.ref} and {model.item.ref} would share the folder {model.name!r} of "
+                "the set",
                 hint='name the folder of one of them: as = "other"',
             )
     return DesiredDocument(models, reading.budget, reading.grace)
@@ -125,7 +128,9 @@ class _Reading:
             raise UsageError(f"{path}: a desired state is made of at most {_MOST_FILES} files, {_DEEPEST} deep")
         text = self.read(path)
         if path.endswith(".lock"):
-            self.add(ListedModel(_folder_of(one.ref), _locked(one)) for one in parse_lock(text, path).models)
+            self.add(
+                ListedModel(_folder_of(one.ref), _locked(one), where=path) for one in parse_lock(text, path).models
+            )
         elif path.endswith(".toml"):
             self.tables(text, path, depth)
         else:
@@ -190,7 +195,7 @@ class _Reading:
             quantization=entry.quantization,
             variant=entry.variant,
         )
-        self.add([ListedModel(name, self.as_locked(item, entry.where), nodes)])
+        self.add([ListedModel(name, self.as_locked(item, entry.where), nodes, entry.where)])
 
     def as_locked(self, item: Item, where: str) -> Item:
         """The item as the lock has it. With a lock, all must be in it: what is half reproducible is not."""

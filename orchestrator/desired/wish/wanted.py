@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from orchestrator.core.dialects import DEFAULT
 from orchestrator.desired.wish.document import DesiredDocument, SetBudget
@@ -20,10 +21,11 @@ GRACE = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class WantedModel:
-    """A model for this node: its folder in the set, and what is wanted of it."""
+    """A model for this node: its folder in the set, what is wanted of it, and the line or table that says so."""
 
     name: str
     item: Item
+    where: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
@@ -91,7 +93,8 @@ class ModelSet:
 def merge(documents: Sequence[DesiredDocument], labels: Labels) -> WantedSet:
     """One wish of several: for a folder, and for each limit, the last document that says something counts.
 
-    Raises UsageError where two models would share a folder, or one lie in the folder of another.
+    Raises UsageError where two models would share a folder, or one lie in the folder of another, and where their
+    revisions have no room beside each other.
     """
     models: dict[str, WantedModel] = {}
     budget, grace = SetBudget(), GRACE
@@ -102,16 +105,17 @@ def merge(documents: Sequence[DesiredDocument], labels: Labels) -> WantedSet:
         for listed in document.models:
             if not is_for(listed.nodes, labels):
                 continue
-            model = WantedModel(listed.name, listed.item)
+            model = WantedModel(listed.name, listed.item, listed.where)
             if mine.setdefault(listed.name, model) != model:
                 raise UsageError(
-                    f"{mine[listed.name].item.ref} and {listed.item.ref} are both for this node, in the folder "
-                    f"{listed.name!r}",
+                    f"{listed.where}: {mine[listed.name].item.ref} and {listed.item.ref} are both for this node, in "
+                    f"the folder {listed.name!r}",
                     hint='name the folder of one of them: as = "other"',
                 )
         models |= mine
     refuse_nested(models)
     _refuse_twice(models.values())
+    _refuse_nested_refs(models.values())
     return WantedSet(tuple(models[name] for name in sorted(models)), budget, grace)
 
 
@@ -130,7 +134,26 @@ def _refuse_twice(models: Iterable[WantedModel]) -> None:
     for model in models:
         other = seen.setdefault(str(model.item.ref), model.name)
         if other != model.name:
-            raise UsageError(f"{model.item.ref} is wanted twice, in the folders {other!r} and {model.name!r}")
+            raise UsageError(
+                f"{model.where}: {model.item.ref} is wanted twice, in the folders {other!r} and {model.name!r}"
+            )
+
+
+def _refuse_nested_refs(models: Iterable[WantedModel]) -> None:
+    """Raise UsageError where a revision lies below another one of its repo: the cache has a file for each name."""
+    by_repo: dict[str, dict[str, WantedModel]] = {}
+    for model in models:
+        if (branch := model.item.ref.branch) is not None:
+            by_repo.setdefault(model.item.ref.repo.folder, {})[branch] = model
+    for known in by_repo.values():
+        for branch, model in known.items():
+            above = next((name for name in map(str, PurePosixPath(branch).parents) if name in known), None)
+            if above is not None:
+                raise UsageError(
+                    f"{model.where}: {model.item.ref} cannot be in one set with {known[above].item.ref}: the cache has "
+                    f"a file for each revision, and {above!r} cannot be a folder, too",
+                    hint="name one of them by its commit, which glm-aria plan shows",
+                )
 
 
 def _words(model: WantedModel) -> list[object]:

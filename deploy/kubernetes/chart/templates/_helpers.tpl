@@ -64,6 +64,10 @@ affinity:
 - ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
+  {{- with .Values.networkPolicy.dns }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 
 {{- define "glm-aria.outside" -}}
@@ -71,4 +75,8 @@ affinity:
     {{- range .Values.networkPolicy.egressPorts }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
+  {{- with .Values.networkPolicy.egress }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}

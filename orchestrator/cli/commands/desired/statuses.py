@@ -17,7 +17,7 @@ from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
 from orchestrator.cli.values import parsed
 from orchestrator.cli.views.table import NOTHING, show
-from orchestrator.core.sizes import format_size, parse_duration
+from orchestrator.core.sizes import format_duration, format_size, parse_duration
 from orchestrator.core.text import printable
 from orchestrator.desired.document import NodeStatusEntry, SetStatusesDocument
 from orchestrator.desired.face import PORT
@@ -89,8 +89,8 @@ def status(options: FleetStatusOptions) -> int:
 def wait(options: FleetWaitOptions) -> int:
     """Wait until all nodes have what is desired, for CI: exit code 0 then, 75 when the time is up.
 
-    A node that does not answer is not ready. With --revision a rollout is waited for: without it, nodes that have not
-    yet looked at their source are ready with what they had.
+    A node that does not answer is not ready, nor one whose follower has been silent for a minute. With --revision a
+    rollout is waited for: without it, nodes that have not yet looked at their source are ready with what they had.
 
     \b
     Examples:
@@ -119,10 +119,7 @@ def wait(options: FleetWaitOptions) -> int:
 
 
 def _document(answers: Sequence[NodeAnswer]) -> SetStatusesDocument:
-    entries = tuple(
-        NodeStatusEntry(one.place, one.status is not None and one.status.is_ready, one.error, one.status)
-        for one in answers
-    )
+    entries = tuple(NodeStatusEntry(one.place, one.is_ready, one.error, one.silent, one.status) for one in answers)
     return SetStatusesDocument(sum(one.is_ready for one in entries), entries)
 
 
@@ -133,14 +130,15 @@ def _print(found: SetStatusesDocument) -> None:
             rows.append((printable(one.place), NOTHING, "away", NOTHING, NOTHING, printable(one.error or NOTHING)))
             continue
         wrong = next((source.error for source in state.sources if source.error), None)
+        old = f"was {state.phase} {format_duration(one.silent)} ago, and silent since" if one.silent else None
         rows.append(
             (
                 printable(state.node),
                 printable(state.set),
-                state.phase,
+                "silent" if old else state.phase,
                 f"{state.observed_generation}/{state.generation}",
                 format_size(state.bytes_to_go) if state.bytes_to_go else NOTHING,
-                printable(state.reason or wrong or NOTHING),
+                printable(old or state.reason or wrong or NOTHING),
             )
         )
     show(("NODE", "SET", "PHASE", "GENERATION", "TO GO", "REASON"), rows)
