@@ -11,7 +11,7 @@ import pytest
 from orchestrator.app.desired.asking import ReadyRule, ask, wait_for
 from orchestrator.core.addresses import Place
 from orchestrator.desired import face
-from orchestrator.desired.status import ALIVE, SetStatus, parse_status
+from orchestrator.desired.status import ALIVE, SetStatus, parse_status, render
 from orchestrator.errors import TemporaryError, UsageError
 from orchestrator.system.signals import Stop
 from tests.desired.statuses import status
@@ -51,7 +51,7 @@ def test_the_last_word_of_a_follower_that_is_gone_is_no_answer(tmp_path: Path, k
     def answer(at: float, expires: float | None) -> tuple[bool, float | None]:
         found = told(at, expires)
         if kind == "file":
-            (tmp_path / "status.json").write_text(face.render(found))
+            (tmp_path / "status.json").write_text(render(found))
             (one,) = ask([str(tmp_path)])
         else:
             with face.showing(Place("127.0.0.1", 0), lambda: (found, time.monotonic())) as port:
@@ -67,7 +67,7 @@ def test_the_last_word_of_a_follower_that_is_gone_is_no_answer(tmp_path: Path, k
 
 def test_a_wait_for_a_follower_that_is_gone_says_how_old_its_word_is(tmp_path: Path) -> None:
     now = time.time()
-    (tmp_path / "status.json").write_text(face.render(told(now - DAY, now - DAY + ALIVE)))
+    (tmp_path / "status.json").write_text(render(told(now - DAY, now - DAY + ALIVE)))
     with pytest.raises(TemporaryError, match="last written 1 d 0 h ago: its follower does not run"):
         wait_for([str(tmp_path)], ReadyRule(), 0.0, Stop(), lambda _: None)
 

@@ -31,6 +31,7 @@ STATUS = SetStatus(
     drift=0,
     flips=0,
     updated=0,
+    expires=None,
     sources=(SourceStatus("/etc/site", None, "fresh", None, 0, 0),),
     models=(),
 )
