@@ -32,6 +32,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
 from tests.hub.repos import Repo
 from tests.layouts.gguf import gguf
+from tests.machine.called import called
 from tests.oci.manifests import model_pack
 from tests.oci.pushing import push_files
 from tests.servers.ports import free_port
@@ -145,12 +146,13 @@ def test_the_commands_of_a_document_run(
         (folder / name).write_text(here(body), "utf-8")
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {"PATH": path, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "LANG": "C.UTF-8", "NO_PROXY": "*"}
     try:
-        run = subprocess.run(
-            ["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
-        )
+        with called(tmp_path / "bin" / "glm-aria", env):
+            run = subprocess.run(
+                ["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+            )
     finally:
         secret = folder / "rpc.secret"
         if secret.exists():

@@ -10,7 +10,7 @@ import pytest
 from tests.fleet.test_failures import SLACK, at
 from tests.fleet.trial import REDIS_PORT, Trial
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(1)
 
 
 def over_redis(trial: Trial) -> None:

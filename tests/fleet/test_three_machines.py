@@ -210,7 +210,7 @@ def test_a_stranger_gets_nothing_and_hinders_nobody(lab: Lab, large: Repo) -> No
 RECORD = """
 import socket, sys
 
-pytestmark = pytest.mark.sampled(4)
+pytestmark = pytest.mark.sampled(2)
 heard = socket.create_server(("", 8092))
 print("listening", flush=True)
 while True:

@@ -41,7 +41,8 @@ _READ_AT_START = re.compile(r"PYTHON\w+|LANG|LC_\w+|LD_\w+|LOCPATH|OPENSSL_\w+|G
 """Variables that Python, or what it is made of, reads before the program runs."""
 _LATE = ("aria2p", "jinja2", "jsonschema", "redis", "rich.progress", "rich.table", "watchdog.observers")
 """What the program imports only when it needs it."""
-_PACKET = 1 << 20
+PACKET = 1 << 20
+"""Bytes of a request at most."""
 
 
 def kept(env: Mapping[str, str]) -> dict[str, str]:
@@ -130,7 +131,7 @@ class Preloaded:
         """Start it with what `env` says to Python itself."""
         self._kept = kept(env)
         self._socket, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACKET)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PACKET)
         with there:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.machine.preloaded", str(there.fileno())],
@@ -149,13 +150,16 @@ class Preloaded:
         """Start `glm-aria WORDS` with pipes at its streams; `memory` bounds its address space, in bytes."""
         request = {"words": [*words], "env": {**env}, "cwd": str(cwd), "umask": _umask(), "memory": memory}
         (stdin, our_in), (our_out, stdout), (our_err, stderr), (told, tells) = (os.pipe() for _ in range(4))
-        theirs = [stdin, stdout, stderr, tells]
-        try:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], theirs)
-        finally:
-            for fd in theirs:
-                os.close(fd)
+        self.take(json.dumps(request).encode(), [stdin, stdout, stderr, tells])
         return Child(told, (our_in, our_out, our_err))
+
+    def take(self, request: bytes, fds: Sequence[int]) -> None:
+        """Have a request done, whoever made it, with its streams and its pipe, which are closed here."""
+        try:
+            socket.send_fds(self._socket, [request], fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def close(self) -> None:
         """End it; commands that run go on."""
@@ -291,7 +295,7 @@ def _serve(requests: socket.socket) -> None:
                     os.write(tells, struct.pack("i", status))
                 os.close(tells)
                 continue
-            data, fds, _, _ = socket.recv_fds(requests, _PACKET, 4)
+            data, fds, _, _ = socket.recv_fds(requests, PACKET, 4)
             if not data:
                 return
             pid = os.fork()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
+from tests.machine.called import called
 from tests.machine.conditions import in_locale
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
@@ -66,6 +68,23 @@ def test_a_fork_ends_by_the_signal_it_gets(loaded: Preloaded, machine: Machine, 
         running.signal(number)
         running.end().ended(code)
         hub.log.reset()
+
+
+def test_a_shell_calls_one(loaded: Preloaded, machine: Machine, make_hub: MakeHub, tmp_path: Path) -> None:
+    hub = make_hub(Repo("model", "org/m", {"a.bin": b"x" * 100_000}), cdn_shape=Shape(total_rate=1000))
+    program = tmp_path / "bin" / "glm-aria"
+    script = f"""
+        echo no lock | {program} lock check /dev/stdin; echo $?
+        {program} pull --root {machine.root} org/m & read from_the_test; kill $!; wait $!; echo $?
+    """
+    with called(program, machine.env):
+        shell = subprocess.Popen(
+            ["sh", "-c", script], env=machine.env, cwd=machine.work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert hub.log.wait_for(lambda log: log.bytes_sent(face="cdn") > 0, 30)
+        out, _ = shell.communicate("now\n", 30)
+    assert out.split() == ["2", "143"]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
