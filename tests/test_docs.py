@@ -221,6 +221,10 @@ def test_check_docs_sees_a_broken_link_and_a_lost_section(tmp_path: Path) -> Non
     assert list(module.check_translation(one, tmp_path / "missing.md"))
 
 
+def test_the_pages_of_errors_have_no_fault() -> None:
+    assert not list(error_pages.check(error_pages.PAGES))
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
@@ -236,7 +240,6 @@ def test_check_docs_sees_what_is_wrong_with_the_page_of_an_error(
     name: str, old: str | None, new: str | None, tmp_path: Path
 ) -> None:
     pages = Path(shutil.copytree(error_pages.PAGES, tmp_path / "errors"))
-    assert not list(error_pages.check(pages))
     if new is None:
         (pages / name).unlink()
     else:

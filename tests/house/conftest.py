@@ -6,7 +6,7 @@ import pytest
 
 from tests.machine.fixtures import _no_proxies, machine, make_hub  # noqa: F401 - fixtures
 
-LONG, SHORT = 2000, 40
+LONG, SHORT = 2000, 24
 
 
 @pytest.fixture
