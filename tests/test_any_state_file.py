@@ -23,6 +23,8 @@ from orchestrator.doctor.history import History, Past
 from orchestrator.lists.request import Item
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
+from orchestrator.predict.demand import Demand
+from orchestrator.predict.log import DemandLog
 from orchestrator.runs.document import StatusDocument
 from orchestrator.runs.run_note import AskedRun, ModelStep, NotedModel, NotedOption
 from orchestrator.runs.store import RunStore
@@ -78,6 +80,17 @@ def _read_history(state: Path) -> Iterable[bool]:
         yield all(isinstance(count, int) for count in past.sources.values())
 
 
+def _write_demand(state: Path) -> None:
+    DemandLog(state).add([Demand(1.0, "org/m@main", 10, 10, 2.0, {"near": 10})])
+
+
+def _read_demand(state: Path) -> Iterable[bool]:
+    for demand in DemandLog(state).read():
+        yield isinstance(demand.model, str)
+        yield all(is_number(value) and value >= 0 for value in (demand.at, demand.size, demand.came, demand.waited))
+        yield all(isinstance(count, int) for count in demand.sources.values())
+
+
 def _write_watch(state: Path) -> None:
     model = ModelState("org/m", "failed", "c" * 40, "/s", 2, {"code": "x", "message": "y", "hint": None}, 1.0, 2.0)
     WatchFile(state, Path("/list")).save(WatchState("/list", 60.0, None, ("/list",), (model,), ("org/m@main",)))
@@ -123,6 +136,7 @@ FILES = [
     Kept("resolvers.json", _write_resolvers, _read_resolvers),
     Kept("doctor.json", _write_old_rates, _read_sources),
     Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
+    Kept("demand.jsonl", _write_demand, _read_demand),
     Kept("watch/*.json", _write_watch, _read_watch),
     Kept("runs/*.json", _write_runs, _read_runs),
 ]  # fmt: skip

@@ -90,8 +90,6 @@ class Services:
     ) -> PullReport:
         """Pull; the hook runs at each flip. With a `given` Stop no signal is taken. `asked` is noted, to be resumed."""
         with stoppable(given) as stop:
-            if asked is None:
-                return self._pull(request, stop, emit, hook)
             return pull_noted(self.settings, asked, emit, lambda told: self._pull(request, stop, told, hook))
 
     def tell_end(self, ending: Ending, emit: Emit) -> None:

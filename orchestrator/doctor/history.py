@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.core.sources import Sent, total
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
 from orchestrator.disk.state_file import UNREADABLE
 from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
-from orchestrator.pulling.report import FileState, ModelReport, PullReport
+from orchestrator.pulling.report import FileState, PullReport
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
@@ -75,13 +74,8 @@ def entries_of(report: PullReport, now: float, *, is_held: bool = False) -> tupl
     return tuple(
         Past(now, model.ref, model.bytes_of(FileState.FETCHED), model.seconds, sent, is_held)
         for model in report.models
-        if (sent := _sent(model))
+        if (sent := model.sent)
     )
-
-
-def _sent(model: ModelReport) -> Sent:
-    # A blob under several names came once.
-    return total({item.file.digest: item.sources for item in model.files}.values())
 
 
 class History:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.core.files import RepoFile
-from orchestrator.core.sources import Sent
+from orchestrator.core.sources import Sent, total
 from orchestrator.core.trust import Trust
 from orchestrator.errors import GlmAriaError, PartialError
 from orchestrator.lists.lockfile import LockedModel
@@ -56,6 +56,12 @@ class ModelReport:
     def bytes_of(self, *states: FileState) -> int:
         """Bytes of the distinct blobs that ended in one of `states`."""
         return sum({item.file.digest: item.file.size for item in self.files if item.state in states}.values())
+
+    @property
+    def sent(self) -> Sent:
+        """The bytes that each source sent in this run, also for files that are not whole."""
+        # A blob under several names came once.
+        return total({item.file.digest: item.sources for item in self.files}.values())
 
     def failure(self) -> GlmAriaError | None:
         """The error of the model, or of its failed files; None if it is done."""
