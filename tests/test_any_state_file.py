@@ -24,7 +24,10 @@ from orchestrator.lists.request import Item
 from orchestrator.mirrors.stats import Evidence, Observation, SourceStats
 from orchestrator.net.lookup.resolver_health import keep_standings, read_standings
 from orchestrator.predict.demand import Demand
+from orchestrator.predict.forecast import Forecast
 from orchestrator.predict.log import DemandLog
+from orchestrator.predict.score import Ratio, Score
+from orchestrator.predict.trained import Trained, TrainedFile
 from orchestrator.runs.document import StatusDocument
 from orchestrator.runs.run_note import AskedRun, ModelStep, NotedModel, NotedOption
 from orchestrator.runs.store import RunStore
@@ -91,6 +94,22 @@ def _read_demand(state: Path) -> Iterable[bool]:
         yield all(isinstance(count, int) for count in demand.sources.values())
 
 
+def _write_trained(state: Path) -> None:
+    score = Score("ridge", Ratio(0.5, 0.4, 0.6), Ratio(0.7, 0.6, math.inf))
+    forecast = Forecast(3600.0, {"org/m@main": (1.0, 0.5)}, "ridge", True)
+    TrainedFile(state).save(Trained(forecast, (score,), 1000, 50, "it beats the naive one"))
+
+
+def _read_trained(state: Path) -> Iterable[bool]:
+    if (trained := TrainedFile(state).read()) is not None:
+        forecast = trained.forecast
+        yield is_number(forecast.start)
+        yield isinstance(forecast.is_used, bool)
+        yield all(isinstance(text, str) for text in (forecast.by, trained.reason, *forecast.pulls))
+        yield all(is_number(count) and count >= 0 for hours in forecast.pulls.values() for count in hours)
+        yield all(isinstance(score.is_open, bool) for score in trained.scores)
+
+
 def _write_watch(state: Path) -> None:
     model = ModelState("org/m", "failed", "c" * 40, "/s", 2, {"code": "x", "message": "y", "hint": None}, 1.0, 2.0)
     WatchFile(state, Path("/list")).save(WatchState("/list", 60.0, None, ("/list",), (model,), ("org/m@main",)))
@@ -137,6 +156,7 @@ FILES = [
     Kept("doctor.json", _write_old_rates, _read_sources),
     Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
     Kept("demand.jsonl", _write_demand, _read_demand),
+    Kept("predict.json", _write_trained, _read_trained),
     Kept("watch/*.json", _write_watch, _read_watch),
     Kept("runs/*.json", _write_runs, _read_runs),
 ]  # fmt: skip

@@ -9,7 +9,6 @@ All keys of a line have to be there, others are passed over. docs/prediction.md 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -64,7 +63,7 @@ def read_trace(data: bytes) -> Trace:
     if form != _FORMAT:
         raise ValueError(f'its first line is not {{"format": "{_FORMAT}", "version": {VERSION}}}')
     if version != VERSION:
-        raise ValueError(f"it is a trace of version {version!r}, and this glm-aria knows version {VERSION}")
+        raise ValueError(f"it is a trace of version {version!r}, and only version {VERSION} is known")
     return read_lines(rest, 2)
 
 
@@ -108,7 +107,7 @@ def _bytes(value: dict[str, Any], key: str) -> int:
 
 def _seconds(value: dict[str, Any], key: str) -> float:
     found = value.get(key)
-    is_number = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
-    if not is_number or not 0 <= found < _LATEST:
+    # What is no finite number lies not between these two.
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found < _LATEST:
         raise ValueError(f"{key} is not a number of seconds")
     return float(found)

@@ -278,6 +278,10 @@ class Settings:
         "Seconds that a pull stays at most for nodes that need what it alone has; 0: it ends when it is done.",
         values.whole(0, 86400),
         "--linger", ("GLM_ARIA_FLEET_LINGER",), "fleet.linger")] = 300
+    predict_enabled: Annotated[bool, Key(
+        "Let `serve` act on a forecast of `glm-aria predict train` that passed its gate: fetch what will be asked for.",
+        values.switch,
+        "", ("GLM_ARIA_PREDICT",), "predict.enabled", personal="what a server fetches")] = False
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

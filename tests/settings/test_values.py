@@ -53,6 +53,7 @@ NONSENSE = {
     "serve_client_speed": ["fast", "-1", "20Mbit"],
     "serve_max_size": ["fast", "-1", "5 of them"],
     "serve_follow": ["$GLM_ARIA_NOT_SET/x"],
+    "predict_enabled": ["maybe"],
     "serve_token": ["a\nb", "\u00e4"],
     "serve_registry": ["ftp://x", "https://user@x"],
     "serve_registry_grpc": ["grpc.lab:8092", "127.0.0.1", "127.0.0.1:x"],
