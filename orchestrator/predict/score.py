@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_FLAT = 0.98
+"""A ratio to the mean above which a forecast is no more than that: to know nothing, and to smooth well, gives 1.00."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -18,8 +21,8 @@ class Ratio:
 class Score:
     """The errors of a forecaster on hours that it had not seen.
 
-    `mase` is its absolute error as a ratio to that of the seasonal-naive forecast. `flat` is its squared error as a
-    ratio to that of each model's mean: below 1 it has learned something of when, and does not only smooth.
+    `mase` is the absolute error of its medians as a ratio to that of the seasonal-naive forecast. `flat` is the squared
+    error of its means as a ratio to that of each model's mean: the less, the more it has learned of when.
     """
 
     forecaster: str
@@ -28,5 +31,5 @@ class Score:
 
     @property
     def is_open(self) -> bool:
-        """The gate. True where both intervals lie below 1; of errors that are no numbers none does."""
-        return self.mase.high < 1 and self.flat.high < 1
+        """The gate: both intervals lie below their bounds. Those of errors that are no numbers do not."""
+        return self.mase.high < 1 and self.flat.high < MOST_FLAT
