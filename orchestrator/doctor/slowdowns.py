@@ -115,13 +115,13 @@ def slowdowns(past: Iterable[Past], since: float = 0.0) -> tuple[Slowdown, ...]:
 
 
 def findings_of(found: Iterable[Slowdown], facts: Facts, ref: Ref | None = None) -> Iterator[Finding]:
-    """A finding for each source that does not send as much again by now."""
+    """A finding for each source that answers, and does not send as much again by now."""
     from orchestrator.doctor.findings import Finding
 
     now = {source.name: source.best for source in facts.usable}
     for one in found:
         best = now.get(one.source)
-        if best is None or best[1] < _RECOVERED * one.usual:
+        if one.source in now and (best is None or best[1] < _RECOVERED * one.usual):
             probe = f"glm-aria mirrors probe {shlex.quote(str(ref))}" if ref else "glm-aria mirrors probe"
             yield Finding("slower-than-usual", one.message, one.measured, one.cost(facts.size), probe, one.source)
 

@@ -322,20 +322,15 @@ def test_a_source_that_was_slower_than_usual_is_told_of(machine: Machine, hub: L
     machine.pull("org/m", "--max-speed", "1G").ended(0)
     [entry] = map(json.loads, (machine.hf_home / "glm-aria" / "history.jsonl").read_text().splitlines())
     assert entry["is_held"] is True
-    day, now, sent = 86400, time.time(), {"old.example": 10**9}
-    usual = [
-        entry | {"at": now - back * day, "seconds": 100.0, "sources": sent, "is_held": False}
-        for back in range(20, 0, -1)
-    ]
-    lines = [*usual, usual[0] | {"at": now - 60, "seconds": 500.0}]
+    day, now, [name] = 86400, time.time(), list(entry["sources"])
+    usual = entry | {"seconds": 100.0, "sources": {name: 10**12}, "is_held": False}
+    lines = [usual | {"at": now - back * day} for back in range(20, 0, -1)] + [usual | {"at": now, "seconds": 500.0}]
     (machine.hf_home / "glm-aria" / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     [slow] = machine.run("history", "--json").ended(0).document["data"]["slowdowns"]
-    assert (slow["source"], slow["rate"], slow["usual"], slow["times"]) == ("old.example", 2e6, 1e7, 5.0)
-    assert "note: old.example was 5.0 times slower in the pull of" in machine.run("history", "-n", "1").ended(0).out
+    assert (slow["source"], slow["rate"], slow["usual"], slow["times"]) == (name, 2e9, 1e10, 5.0)
+    assert f"note: {name} was 5.0 times slower in the pull of" in machine.run("history", "-n", "1").ended(0).out
     [found] = [one for one in doctor(machine).document["data"]["findings"] if one["code"] == "slower-than-usual"]
-    assert found["source"] == "old.example"
-    assert found["command"] == "glm-aria mirrors probe org/m@main"
-    assert found["cost"] > 0
+    assert (found["source"], found["command"]) == (name, "glm-aria mirrors probe org/m@main")
 
 
 def test_a_pull_through_resolvers(machine: Machine, hub: LoopbackHub) -> None:

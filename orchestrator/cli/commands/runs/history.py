@@ -73,6 +73,8 @@ def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
         terminal.result("")
         drawn = [(name, spark(speeds), format_speed(speeds[-1])) for name, speeds in rates.items()]
         show(("source", "speed over time", "last"), drawn, whole="source")
+    if found.slowdowns:
+        terminal.result("")
     for slow in found.slowdowns:
         usual = f"{format_speed(slow.rate)} where {format_speed(slow.usual)} are usual"
         terminal.result(redacted(f"note: {slow.message}: {usual}"))
