@@ -18,6 +18,8 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.models import one_big
 from tests.hub.repos import Repo
 
+pytestmark = pytest.mark.sampled(2)
+
 MIB = 1 << 20
 KEY = "key-of-the-fleet-of-these-tests"
 CANARY = "hf_canaryOfTheFleetOfTheseTests"
@@ -209,8 +211,6 @@ def test_a_stranger_gets_nothing_and_hinders_nobody(lab: Lab, large: Repo) -> No
 
 RECORD = """
 import socket, sys
-
-pytestmark = pytest.mark.sampled(2)
 heard = socket.create_server(("", 8092))
 print("listening", flush=True)
 while True:

@@ -97,7 +97,6 @@ def told() -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("step", ["take_over", "open", "send", "finish"])
-@pytest.mark.sampled(3)
 def test_a_step_that_breaks_is_taken_again(step: str, told: list[int], *, drops: bool) -> None:
     down = SourcesDownError("down")
     target = Target({step: [down, down, None, down], "done": [down]}, drops)
@@ -109,7 +108,6 @@ def test_a_step_that_breaks_is_taken_again(step: str, told: list[int], *, drops:
 
 @pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("step", ["take_over", "open", "send", "finish"])
-@pytest.mark.sampled(3)
 def test_what_stays_broken_ends_the_push(step: str, *, drops: bool) -> None:
     """A target that drops what it has gets the same bytes again; they are no progress."""
     target = Target({step: always(TemporaryError("HTTP 503"))}, drops)
