@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,6 +63,12 @@ class House:
         """Bytes of the weights that came from outside."""
         self.hub.log.settle()
         return self.hub.log.bytes_sent(file=WEIGHTS)
+
+    @property
+    def kept(self) -> int:
+        """Bytes that the journals of the server say are here: what one that was killed goes on with."""
+        journals = [json.loads(path.read_text()) for path in self.server.machine.stage.glob("*.journal")]
+        return sum(end - start for journal in journals for start, end, _ in journal["extents"])
 
 
 Begin = Callable[[LoopbackHub], None]
