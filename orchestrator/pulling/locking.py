@@ -15,7 +15,7 @@ from orchestrator.core.plan import ResolvedModel
 from orchestrator.depot.mover import Mover
 from orchestrator.errors import Interrupted
 from orchestrator.events import Emit
-from orchestrator.lists.lockfile import Lock
+from orchestrator.lists.lockfile import Lock, LockedModel
 from orchestrator.lists.request import Item, PullRequest
 from orchestrator.mirrors.sources import Sources
 from orchestrator.pulling.pull import pull
@@ -59,9 +59,14 @@ def lock_ahead(
 
 
 def locked_items(request: PullRequest, fresh: Lock) -> tuple[Item, ...]:
-    """The items of a request as the lock has them."""
-    by_ref = {str(model.ref): model for model in fresh.models}
-    return tuple(replace(item, locked=by_ref[str(item.ref)]) for item in request.items)
+    """The items of a request as the lock has them, also those that name a commit which the lock calls by a branch."""
+    known: dict[tuple[str, ...] | str, LockedModel] = {}
+    for model in fresh.models:
+        for ref in (str(model.ref), str(model.fixed)):
+            known.setdefault((ref, *model.include, "", *model.exclude), model)
+            known.setdefault(ref, model)
+    found = ((item, (str(item.ref), *item.include, "", *item.exclude)) for item in request.items)
+    return tuple(replace(item, locked=known.get(words) or known[words[0]]) for item, words in found)
 
 
 def _small(item: Item, model: ResolvedModel) -> Item | None:

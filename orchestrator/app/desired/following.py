@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.compose import state_of
+from orchestrator.app.desired.company import company_of_sets
 from orchestrator.app.desired.work import CacheWork
 from orchestrator.app.logins import open_client
 from orchestrator.cache.layout import CacheLayout
@@ -107,13 +108,16 @@ def follow_sources(
         rules,
         request.verify_every,
     )
-    with showing(request.listen, shown.look) as port:
+    with (
+        showing(request.listen, shown.look) as port,
+        company_of_sets(settings, stop, emit, once=request.once) as pull,
+    ):
         on_ready(port)
         ports = FollowPorts(
             tuple(_followed(address, request, settings, stop) for address in request.sources),
             store,
             MemoryFile(state, store.folder),
-            CacheWork(settings, rules, request.name),
+            CacheWork(settings, rules, request.name, pull),
             lambda flip: _run_hook(flip, hook, stop, emit),
             shown.show,
         )

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.app.compose import mover_of, open_cache, sweep
-from orchestrator.app.opening import OpenCall, moving, opened
+from orchestrator.app.desired.company import Pull, pull_alone
+from orchestrator.app.opening import opened
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import read_repo
 from orchestrator.core.plan import Action, ResolvedModel, plan_model
@@ -33,11 +34,12 @@ _LINKS = "links"
 
 @dataclass(frozen=True, slots=True)
 class CacheWork:
-    """Implements `SetWork` for the cache of the settings; `name` is that of the set."""
+    """Implements `SetWork` for the cache of the settings; `name` is that of the set, `pull` how bytes come."""
 
     settings: Settings
     rules: SetRules
     name: str
+    pull: Pull = pull_alone
 
     def lock(self, models: Collection[WantedModel], stop: Stop, emit: Emit) -> Locked:
         found: dict[str, LockedModel] = {}
@@ -78,10 +80,7 @@ class CacheWork:
         settings = self.settings
         if speed is not None and settings.max_speed is None:
             settings = replace(settings, max_speed=speed)
-        with opened(settings, stop, emit) as found:
-            report = self._pull(settings, self._request(items, self._lock_name), found, stop)
-            sweep(found.cache.staging)
-        return _errors(chosen, report)
+        return _errors(chosen, self.pull(settings, self._request(items, self._lock_name), stop, emit))
 
     def complete(self, models: ModelSet, stop: Stop, emit: Emit) -> Errors:
         """Make whole what is here of the models, without a question to anybody: links, listings, both digests."""
@@ -147,14 +146,6 @@ class CacheWork:
         with opened(self.settings, stop, emit) as (cache, sources, sites, told):
             report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=told)
         return _errors(models, report)
-
-    def _pull(self, settings: Settings, request: PullRequest, found: OpenCall, stop: Stop) -> PullReport:
-        if settings.fleet_control is not None:
-            from orchestrator.app.fleet.pulling import pull_in_fleet
-
-            return pull_in_fleet(settings, request, found, stop, found.told)
-        with moving(settings, found.cache, stop, found.told) as mover:
-            return flow.pull(request, found.sites, found.sources, found.cache, mover, stop=stop, emit=found.told)
 
 
 def _is_named(cache: Cache, target: Target) -> bool:

@@ -162,18 +162,26 @@ class LedNode:
 
 @contextlib.contextmanager
 def led(
-    settings: Settings, opened: OpenCall, loop: LoopThread, stop: Stop, emit: Emit, *, takes_tasks: bool = False
+    settings: Settings,
+    opened: OpenCall,
+    loop: LoopThread,
+    stop: Stop,
+    emit: Emit,
+    *,
+    takes_tasks: bool = False,
+    may_host: bool = False,
 ) -> Iterator[LedNode]:
-    """A node that is reached by its peers, and speaks to schedulers. Raises UsageError where none is named, ConfigError
-    without a key of the fleet, CannotCreateError when nothing can listen."""
+    """A node that is reached by its peers, and speaks to schedulers. With `may_host` it is one itself where it should
+    be. Raises UsageError where none is named, ConfigError without a key of the fleet, CannotCreateError when nothing
+    can listen."""
     keys = needed_keys(settings)
-    # One that stays is the same after a restart; of those that pull there may be several at once.
+    # One that takes tasks is the same after a restart; of those that pull there may be several at once.
     zone, shared = settings.fleet_zone, cache_id(opened.cache.state_dir)
     me = this_node(settings.cache_dir, zone=zone, cache=shared) if takes_tasks else passing_node(zone, shared)
     restricted = settings.fleet_share_restricted
     with contextlib.ExitStack() as stack:
         fuse = Fuse(stop)
-        places = schedulers_for(settings, me.node, loop, emit, may_host=not takes_tasks, ended=fuse.see)
+        places = schedulers_for(settings, me.node, loop, emit, may_host=may_host, ended=fuse.see)
         schedulers, own = stack.enter_context(places)
         if own is None:
             emit(FleetNews("scheduler-asked", f"asks {', '.join(one.name for one in schedulers)} for work"))

@@ -55,6 +55,7 @@ class OrderBook:
     forget: Callable[[str, Collection[Digest]], None] = lambda *_: None
     _active: dict[str, TaskLock] = field(default_factory=dict)
     _listed: dict[str, frozenset[Digest]] = field(default_factory=dict)
+    _locks: dict[str, TaskLock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _told: set[str] = field(default_factory=set)
     _scheduler: str = ""
@@ -77,12 +78,24 @@ class OrderBook:
             self._stops.pop(task, None)
             self.ended(task)
 
+    def again(self, task: str) -> TaskLock | None:
+        """Begin a task once more that this node was at lately: a scheduler tells it once. None for another one."""
+        with self._lock:
+            found = None if task in self.cancelled else self._locks.get(task)
+            if found is not None:
+                self._active[task] = found
+                listed = self._listed[task]
+        if found is not None:
+            self.expect(task, listed)
+        return found
+
     def ended(self, task: str) -> None:
         """This node is done with a task."""
         with self._lock:
             self._active.pop(task, None)
             over = [name for name in self._listed if name not in self._active][:-KEPT]
             gone = {name: self._listed.pop(name) for name in over}
+            self._locks = {name: lock for name, lock in self._locks.items() if name in self._listed}
             kept = frozenset[Digest]().union(*self._listed.values()) if gone else frozenset()
         for name, digests in gone.items():
             self.forget(name, digests - kept)
@@ -107,6 +120,7 @@ class OrderBook:
         with self._lock:
             self._listed.pop(task.task, None)
             self._listed[task.task] = frozenset(listed)
+            self._locks[task.task] = task
             is_new = task.task not in self._active
             self._active[task.task] = task
         self.expect(task.task, listed)

@@ -38,7 +38,8 @@ _TAKEN = 10.0
 _ASK_AGAIN = 5.0
 _AGAIN = 0.25
 _BUCKET = 600
-"""Seconds in which the same words mean the same task, where no job of a cluster tells."""
+"""Seconds in which the same words mean the same task, where no job of a cluster tells. What is locked means the same at
+any time."""
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
 """Variables in which batch systems say which job this is: the same on all of its machines."""
 
@@ -46,38 +47,53 @@ _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
 def pull_in_fleet(settings: Settings, request: PullRequest, opened: OpenCall, stop: Stop, emit: Emit) -> PullReport:
     """Pull with the fleet of the settings. Errors of a model are in the report; where no scheduler answers, each node
     pulls for itself, with a warning. Raises what `led` does."""
+    with event_loop() as loop, led(settings, opened, loop, stop, emit, may_host=True) as node:
+        return pull_led(settings, request, opened, node, stop, emit)
+
+
+def pull_led(  # noqa: PLR0917 - what is pulled, and with whom
+    settings: Settings,
+    request: PullRequest,
+    opened: OpenCall,
+    node: LedNode,
+    stop: Stop,
+    emit: Emit,
+    *,
+    stays: bool = False,
+) -> PullReport:
+    """Pull as this node of a fleet, which leaves it afterwards unless it `stays`. Errors of a model are in the
+    report."""
     cache, sources, sites, _ = opened
-    with event_loop() as loop, led(settings, opened, loop, stop, emit) as node:
-        mover = replace(mover_of(settings), company=node.company)
-        try:
-            is_led = node.is_led(_CONNECT)
-            agreement = _Agreement(request, opened, node, mover, stop, emit) if is_led else None
-            task = agreement.reach() if agreement else None
-            if stop.is_set():
-                raise Interrupted(stop.signal_number)
-        except Interrupted as error:
-            return PullReport(tuple(_failed(request, error)), stop.signal_number)
-        except GlmAriaError as error:
-            return PullReport(tuple(_failed(request, error)), None)
-        if agreement is None or task is None:
-            if is_led:
-                emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
-            return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
-        fresh = parse_lock(task.lock, LOCK)
-        keep_word(cache.records, node.keys, repos_of(fresh), is_restricted=task.is_restricted)
-        locked = replace(
-            request, items=locked_items(request, fresh), lock_name=confirmed(fresh), is_closed=task.is_restricted
-        )
-        progress = TaskProgress(task.task, node, emit, agreement.sent)
-        progress.begin()
-        with node.inbox.stopping(task.task, stop):
-            report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
-            progress.end(report)
-        if report.interrupted is not None and task.task in node.inbox.cancelled:
-            return _cancelled(report, task.task)
-        if report.interrupted is None:
-            node.leave(stop, emit)
-        return report
+    mover = replace(mover_of(settings), company=node.company)
+    try:
+        is_led = node.is_led(_CONNECT)
+        agreement = _Agreement(request, opened, node, mover, stop, emit) if is_led else None
+        task = agreement.reach() if agreement else None
+        if stop.is_set():
+            raise Interrupted(stop.signal_number)
+    except Interrupted as error:
+        return PullReport(tuple(_failed(request, error)), stop.signal_number)
+    except GlmAriaError as error:
+        return PullReport(tuple(_failed(request, error)), None)
+    if agreement is None or task is None:
+        if is_led:
+            emit(Notice("fleet-without-lock", "the fleet did not give this machine the models; it pulls alone"))
+        return flow.pull(request, sites, sources, cache, mover, stop=stop, emit=emit)
+    fresh = parse_lock(task.lock, LOCK)
+    keep_word(cache.records, node.keys, repos_of(fresh), is_restricted=task.is_restricted)
+    locked = replace(
+        request, items=locked_items(request, fresh), lock_name=confirmed(fresh), is_closed=task.is_restricted
+    )
+    progress = TaskProgress(task.task, node, emit, agreement.sent)
+    progress.begin()
+    with node.inbox.stopping(task.task, stop):
+        report = flow.pull(locked, sites, sources, cache, mover, stop=stop, emit=progress.take)
+        progress.end(report)
+    if report.interrupted is not None and task.task in node.inbox.cancelled:
+        return _cancelled(report, task.task)
+    if report.interrupted is None and not stays:
+        node.leave(stop, emit)
+    return report
 
 
 class _Agreement:
@@ -130,7 +146,7 @@ class _Agreement:
                 # Whatever a scheduler calls it: another task is not what was asked for.
                 task = task_of(self._asked.key)
                 self._node.company.worker.join(task)
-                told = self._told(task)
+                told = self._node.inbox.again(task) or self._told(task)
                 if told is not None or task in self._node.inbox.refused or time.monotonic() > listed + _GIVEN:
                     return told
         return None
@@ -177,7 +193,8 @@ def meanings(request: PullRequest, sites: Sites) -> tuple[str, ...]:
 
 def key_of(request: PullRequest, environ: Mapping[str, str], now: float, meant: Sequence[str] = ()) -> str:
     """The key of a task: the same for processes of one job that pull the same, and to which names mean the same."""
-    job = next((f"{name}={environ[name]}" for name in _JOBS if environ.get(name)), str(int(now) // _BUCKET))
+    moment = "" if all(item.locked for item in request.items) else str(int(now) // _BUCKET)
+    job = next((f"{name}={environ[name]}" for name in _JOBS if environ.get(name)), moment)
     words = [
         (
             str(item.ref),
