@@ -280,7 +280,7 @@ def test_watch_follows_a_folder_as_a_set_and_a_list_as_before(
     assert "belong to a desired state" in refused.error["message"]
     for unheeded in (
         *(("--revision", "x"), ("--include", "*.json"), ("--exclude", "*"), ("--variant", "fp16"), ("--locked", "l")),
-        *(("--allow-outside",), ("--allow-rollback",), ("--verify-signature", "key"), ("--pin",), ("--status",)),
+        *(("--allow-outside",), ("--verify-signature", "key"), ("--pin",), ("--status",)),
     ):
         refused = machine.run("watch", str(state), *unheeded, "--json").ended(2)
         assert refused.error["message"].startswith(f"{unheeded[0]} is for lists")

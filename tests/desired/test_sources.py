@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from orchestrator.desired.following.looking import Followed, Looker
+from orchestrator.desired.following.polling import Poll
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import SETTLED, FileSource
 from orchestrator.desired.sources.git import GitRules, GitSource
@@ -35,6 +38,7 @@ from orchestrator.oci.client import Client
 from orchestrator.oci.manifest import EMPTY, TITLE, Descriptor, Manifest, digest_of, render
 from orchestrator.oci.registries import Registries
 from tests.desired.following import GitDaemon, GitRepository, git_daemon, swap
+from tests.machine.machine import until
 from tests.servers.registry import RegistryServer
 
 ONE = '[[model]]\nref = "org/a"\n'
@@ -290,6 +294,41 @@ def test_only_commits_of_allowed_signers_count(
     assert (read(source).revision, refs(read(source))) == (signed, ["org/b@main"])
 
 
+def test_a_signed_commit_that_was_replaced_does_not_come_back(
+    daemon: GitDaemon, repository: GitRepository, keys: tuple[Path, Path, Path]
+) -> None:
+    """The time of a commit is under its signature. History may be written anew, as long as it is newer."""
+    mine, _, signers = keys
+    repository.git("config", "gpg.format", "ssh")
+    repository.git("config", "user.signingkey", str(mine))
+
+    def signed(text: str, when: int) -> str:
+        repository.env["GIT_COMMITTER_DATE"] = f"@{when} +0000"
+        return repository.commit({"desired.toml": text}, "-S", force=True)
+
+    one = Followed("x", git_source(f"{daemon.url}/fleet.git@main", signers), signers="mine")
+    looker = Looker([one], 1.0, {}, {})
+
+    def looked() -> str | None:
+        one.poll, one.looked = Poll(0.0), None
+        assert until(lambda: bool(looker.turn(time.monotonic())) or one.looked is not None)
+        return None if one.error is None else one.error.code
+
+    old, new = signed(ONE, 1_700_000_000), signed(TWO, 1_700_000_100)
+    assert looked() is None
+    repository.git("push", "-q", "--force", "origin", f"{old}:main")
+    assert looked() == "trust"
+    assert "is of 2023-11-14 22:13:20 UTC" in str(one.error)
+    assert one.state is not None
+    assert one.state.revision == new
+    repository.git("push", "-q", "--force", "origin", f"{new}:main")
+    assert looked() is None
+    repository.git("reset", "-q", "--hard", old)
+    anew = signed(TWO, 1_700_000_200)
+    assert looked() is None
+    assert one.state.revision == anew
+
+
 def test_no_other_kind_of_signature_counts(
     daemon: GitDaemon,
     repository: GitRepository,
@@ -390,8 +429,9 @@ def test_an_artifact_is_read_by_its_digest(tmp_path: Path) -> None:
             found = read(source)
             assert (found.revision, refs(found)) == (first, ["org/z@main", "org/a@main"])
             assert source.look() == first
-            second = push(client, "site", {"edge.toml": TWO.encode()})
+            second = push(client, "site", {"edge.toml": b"serial = 3\n" + TWO.encode()})
             assert (source.look(), refs(read(source))) == (second, ["org/b@main"])
+            assert read(source).serial == 3, "under the signature of the file, as the manifest is not"
             push(client, "site", {"desired.toml": b"nonsense"})
             with pytest.raises(UsageError):
                 read(source)

@@ -24,7 +24,7 @@ from orchestrator.desired.following.looking import Followed, Looker
 from orchestrator.desired.sets import stored_generation
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import FileSource
-from orchestrator.desired.sources.interface import read_state
+from orchestrator.desired.sources.interface import ReadState, read_state
 from orchestrator.desired.wish.address import ArtifactAddress, parse_source
 from orchestrator.desired.wish.wanted import ModelSet, SetModel
 from orchestrator.errors import ConfigError
@@ -32,7 +32,7 @@ from orchestrator.lists.lockfile import parse_lock
 from tests.desired.following import A, Site, small
 from tests.desired.statuses import status
 from tests.machine.fixtures import MakeHub, a_machine
-from tests.machine.machine import Machine
+from tests.machine.machine import Machine, until
 
 # -- who carries a set
 
@@ -247,9 +247,37 @@ def test_a_state_counts_for_the_signers_under_which_it_was_taken(tmp_path: Path)
 
     def known(kept: str, asked: str) -> bool:
         one, other = (Followed("x", source, signers=signers) for signers in (kept, asked))
-        return Looker([other], 1.0, {one.key: state}).states is not None
+        return Looker([other], 1.0, {one.key: state}, {}).states is not None
 
     assert known("", "")
     assert known("mine", "mine")
     for kept, asked in (("", "mine"), ("mine", ""), ("mine", "theirs")):
         assert not known(kept, asked)
+
+
+def test_an_older_state_of_a_signer_does_not_come_back(tmp_path: Path) -> None:
+    """Also after a restart, and when others may sign as well; unless the user asks for it, once."""
+    wish = tmp_path / "desired.toml"
+    seen: dict[str, ReadState] = {}
+    serials: dict[str, int] = {}
+
+    def looked(serial: int | None, signers: str = "mine", *, may_go_back: bool = False) -> str | None:
+        """What a follower that starts now says of it."""
+        wish.write_text(f'{"" if serial is None else f"serial = {serial}"}\n[[model]]\nref = "org/s{serial}"\n')
+        one = Followed("x", FileSource(str(tmp_path)), signers=signers, may_go_back=may_go_back)
+        looker = Looker([one], 1.0, seen, serials)
+        assert until(lambda: bool(looker.turn(time.monotonic())) or one.looked is not None)
+        if one.error is None and one.state is not None:
+            seen[one.key], serials[one.address] = one.state, one.serial
+        return None if one.error is None else one.error.code
+
+    assert looked(5) is None
+    assert looked(5) is None
+    assert looked(4) == "trust"
+    assert looked(None) == "trust"
+    assert looked(4, "mine and theirs") == "trust"
+    assert looked(6) is None
+    assert looked(5) == "trust"
+    assert looked(5, may_go_back=True) is None
+    assert looked(5) is None
+    assert looked(1, "") is None, "who asks for no signatures has no order"

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SetRequest:
     """The wish of a user for a follower. `sets` is the folder of sets, None for the one beside the cache; `listen` is
-    the place where the status is shown; `signers` are who may sign."""
+    the place where the status is shown; `signers` are who may sign, and `may_go_back` takes what they signed before."""
 
     sources: tuple[SourceAddress, ...]
     name: str = "site"
@@ -66,6 +66,7 @@ class SetRequest:
     grace: float | None = None
     verify_every: float = VERIFY
     signers: Path | None = None
+    may_go_back: bool = False
     listen: Place | None = None
     safe_only: bool = False
 
@@ -179,14 +180,15 @@ def source_at(address: SourceAddress, signers: Path | None, settings: Settings, 
 
 def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
     source, signers = source_at(address, request.signers, settings, stop), request.signers
+    known = replace(Followed(str(address), source), signers=_word_of(signers), may_go_back=request.may_go_back)
     if signers is None or isinstance(address, GitAddress):
-        return Followed(str(address), source, signers=_word_of(signers))
+        return known
     if signers.is_dir():
         raise UsageError(
             f"{address}: files are signed with keys of ssh, and {signers} is a keyring of gpg",
             hint="--allowed-signers FILE",
         )
-    return Followed(str(address), source, SignedFiles(signers, os.environ), _word_of(signers))
+    return replace(known, vouched=SignedFiles(signers, os.environ))
 
 
 def _word_of(signers: Path | None) -> str:

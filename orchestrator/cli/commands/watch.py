@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MOST_SEEN = 1000
 _FOLLOW = "How to follow"
 _OF_A_LIST = (
-    *("--revision", "--include", "--exclude", "--variant", "--locked", "--allow-outside", "--allow-rollback"),
+    *("--revision", "--include", "--exclude", "--variant", "--locked", "--allow-outside"),
     *("--verify-signature", "--pin", "--unpin-removed"),
 )
 """Options that a set does not heed: what it holds, and from whom, is said by its source, and it pins its own models."""
@@ -125,7 +125,7 @@ def _follow(source: str, settings: Settings, options: WatchOptions) -> int:
             hint="leave it out; include, exclude, variant and lock are keys of desired.toml, and a set pins its models",
         )
     request = request_of((source,), options.follow, options.interval, once=options.once)
-    request = replace(request, safe_only=options.transfer.safe_only)
+    request = replace(request, safe_only=options.transfer.safe_only, may_go_back=options.transfer.allow_rollback)
     return follow("watch", request, options.on_change, settings, options.output, strict=options.strict)
 
 

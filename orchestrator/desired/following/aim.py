@@ -55,6 +55,7 @@ class Aim:
             generation=self.memory.generation + is_new,
             wish=wanted.digest,
             states={one.key: one.state for one in looker.sources if one.state is not None},
+            serials={**self.memory.serials, **{one.address: one.serial for one in looker.sources if one.signers}},
             locks=known,
         )
         return is_new

@@ -52,7 +52,8 @@ class _Follower:
         self._request, self._ports, self._stop, self._emit = request, ports, stop, emit
         self._store, self._work = ports.store, ports.work
         self._aim = Aim(ports.file.load(), request.labels, request.rules, request.budget, request.grace)
-        self._looker = Looker(ports.sources, request.interval, self._aim.memory.states, at_once=request.once)
+        memory = self._aim.memory
+        self._looker = Looker(ports.sources, request.interval, memory.states, memory.serials, at_once=request.once)
         self._reporter = Reporter(request.node, request.labels, ports.store)
         self._kept: tuple[StoredSet, ...] = ()
         self._lacking: Lacking | None = None
@@ -100,6 +101,9 @@ class _Follower:
                 self._tries = Attempts(is_full=self._tries.is_full)
             if self._aim.error is not None and before is None:
                 self._emit(Notice("state-wrong", f"{self._aim.error.message}; {stays(self._aim.wanted)}"))
+            if one.signers and one.state is not None and not one.state.serial:
+                told = f"{one.address} has no serial, so what was signed before can be put back: serial = 1"
+                self._emit(Notice("state-undated", told))
             self._lacking = None
             self._save()
         running = self._running

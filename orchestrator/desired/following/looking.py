@@ -22,6 +22,8 @@ NEAR = 1.0
 """Seconds between two looks at a source of this machine, which cost nobody anything."""
 _WRONG = (UsageError, TrustError, UnsafeError, FileAbsentError)
 """What a source has, and not how it is reached, is the reason."""
+_YEARS = 10**9
+"""A serial above is a time in unix seconds."""
 _Look = tuple[str, ReadState | None]
 
 
@@ -34,12 +36,15 @@ class _WrongStateError(Exception):
 @dataclass(slots=True)
 class Followed:
     """One source and what is known of it. `token` is that of the last look that ended; `looked` is unix seconds;
-    `signers` is a word for who may sign it, empty for anybody."""
+    `signers` is a word for who may sign it, empty for anybody. Where they sign, no state of a lower `serial` than the
+    last one is taken, unless `may_go_back`."""
 
     address: str
     source: DesiredSource
     vouched: Vouched = anybody
     signers: str = ""
+    may_go_back: bool = False
+    serial: int = 0
     state: ReadState | None = None
     error: GlmAriaError | None = None
     is_wrong: bool = False
@@ -60,9 +65,20 @@ class Followed:
             return token, None
         try:
             with self.source.open() as tree:
-                return token, read_state(tree, self.vouched)
+                state = read_state(tree, self.vouched)
+            self._refuse_older(state)
         except _WRONG as error:
             raise _WrongStateError(token, error) from error
+        return token, state
+
+    def _refuse_older(self, state: ReadState) -> None:
+        """Raise TrustError for a signed state that comes before the last one: somebody put it back."""
+        if self.signers and not self.may_go_back and state.serial < self.serial:
+            raise TrustError(
+                f"{state.revision.removeprefix('sha256:')[:12]} is older than what was followed before: it is of "
+                f"{_called(state.serial)}, and that was of {_called(self.serial)}",
+                hint="sign it anew, as a new commit or with a greater serial; or take the old one: --allow-rollback",
+            )
 
     def status(self, now: float) -> SourceStatus:
         """The status; `now` is of the clock of the polls."""
@@ -83,13 +99,19 @@ class Looker:
     """The sources of a set, looked at when that is due; with `at_once` first of all. Used by one thread."""
 
     def __init__(
-        self, sources: Iterable[Followed], interval: float, known: Mapping[str, ReadState], *, at_once: bool = False
+        self,
+        sources: Iterable[Followed],
+        interval: float,
+        known: Mapping[str, ReadState],
+        serials: Mapping[str, int],
+        *,
+        at_once: bool = False,
     ) -> None:
         self.sources = tuple(sources)
         self._interval = interval
         now = time.monotonic()
         for one in self.sources:
-            one.state = known.get(one.key)
+            one.state, one.serial = known.get(one.key), serials.get(one.address, 0)
             is_urgent = at_once or one.state is None or one.source.is_near
             one.poll = polling.first(now, interval, _roll(), is_urgent=is_urgent)
 
@@ -149,7 +171,14 @@ class Looker:
         one.token, one.error, one.is_wrong = token, None, False
         is_new = one.state is None or one.state.revision != state.revision or before is not None
         one.state = state
+        if one.signers:
+            one.serial = state.serial
         return is_new
+
+
+def _called(serial: int) -> str:
+    """A serial for people: the time of a commit, or a number."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(serial)) if serial > _YEARS else f"serial {serial}"
 
 
 def stays(good: object) -> str:

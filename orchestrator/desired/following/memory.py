@@ -23,8 +23,9 @@ from orchestrator.lists.lockfile import Lock, LockedModel, parse_lock, render_lo
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`states` by the key of the source; `locks` by the words of a wish; `left` when readers left a set, in unix
-    seconds; `pins` are those that the follower made, `brought` the revisions that nobody had pulled by name."""
+    """`states` by the key of the source; `serials` of signed ones by its address, whoever signs; `locks` by the words
+    of a wish; `left` when readers left a set, in unix seconds; `pins` are those that the follower made, `brought` the
+    revisions that nobody had pulled by name."""
 
     generation: int = 0
     wish: str = ""
@@ -37,6 +38,7 @@ class Memory:
     verified: float = 0.0
     drift: int = 0
     flips: int = 0
+    serials: Mapping[str, int] = field(default_factory=dict)
 
     def holding(self, pins: Iterable[Target], brought: Iterable[Target]) -> Memory:
         """The memory of a follower that also made these pins, and brought these revisions."""
@@ -85,6 +87,7 @@ class MemoryFile:
             "verified": memory.verified,
             "drift": memory.drift,
             "flips": memory.flips,
+            "serials": dict(memory.serials),
         }
         write_state(self._file, self._stage, data)
 
@@ -118,4 +121,5 @@ def _memory(data: dict[str, Any]) -> Memory:
         float(data["verified"]),
         int(data["drift"]),
         int(data["flips"]),
+        {str(address): int(serial) for address, serial in data.get("serials", {}).items()},
     )

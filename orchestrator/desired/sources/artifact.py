@@ -63,6 +63,7 @@ class ArtifactTree:
     client: Client
     layers: Mapping[str, Descriptor]
     _contents: dict[str, bytes] = field(default_factory=dict)
+    moment: None = None
 
     def read(self, name: str) -> bytes:
         if name not in self._contents:

@@ -79,6 +79,7 @@ class FileTree:
     shown: Path
     identities: dict[str, Identity | None] = field(default_factory=dict)
     _contents: dict[str, bytes] = field(default_factory=dict)
+    moment: None = None
 
     @property
     def revision(self) -> str:

@@ -111,7 +111,8 @@ class GitSource:
             commit = run("rev-parse", "--verify", "-q", "refs/wanted^{commit}").decode().strip()
             if self._rules.signers is not None:
                 self._verify(folder, commit)
-            yield GitTree(commit, self._address.path, run)
+            told = run("log", "-1", "--no-show-signature", "--format=%ct", commit).decode().strip()
+            yield GitTree(commit, int(told) if told.isdigit() else 0, self._address.path, run)
 
     def _find(self) -> tuple[str, str]:
         """The full name of the ref, and what it stands for now: a branch goes before a tag."""
@@ -143,8 +144,9 @@ class GitSource:
 class GitTree:
     """Implements `SourceTree` for one commit."""
 
-    def __init__(self, commit: str, path: str, run: Callable[..., bytes]) -> None:
+    def __init__(self, commit: str, moment: int, path: str, run: Callable[..., bytes]) -> None:
         self.revision = commit
+        self.moment = moment
         self._run = run
         self._contents: dict[str, bytes] = {}
         # What it was told to follow: a file has a name, a folder has none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.desired.wish.document import NAMES, DesiredDocument, parse_document
@@ -24,6 +24,10 @@ class SourceTree(Protocol):
     @property
     def top(self) -> str | None:
         """The file that was named; None where a folder was."""
+
+    @property
+    def moment(self) -> int | None:
+        """The time of the revision by what its own signature covers, in unix seconds; None where it has none."""
 
     def read(self, name: str) -> bytes:
         """The content of a file by its path, of at most `MOST` bytes. Raises FileAbsentError, UnsafeError for what is
@@ -47,12 +51,14 @@ class DesiredSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """A desired state as a source had it: its revision, the texts of its files, and what they say."""
+    """A desired state as a source had it: its revision, the texts of its files, and what they say. `serial` grows with
+    each newer one, as who signed it says; 0 where nobody does."""
 
     revision: str
     top: str
     texts: Mapping[str, str]
     document: DesiredDocument
+    serial: int = field(default=0, compare=False)
 
 
 Vouched = Callable[[str, bytes, Callable[[str], bytes]], None]
@@ -78,7 +84,8 @@ def read_state(tree: SourceTree, vouched: Vouched = anybody) -> ReadState:
 
     top = tree.top or _found_in(tree)
     document = parse_document(top, read)
-    return ReadState(tree.revision, top, texts, document)
+    moment = tree.moment
+    return ReadState(tree.revision, top, texts, document, document.serial if moment is None else moment)
 
 
 def read_again(revision: str, top: str, texts: Mapping[str, str]) -> ReadState:

@@ -3,6 +3,7 @@
 `desired.toml` is a model list with a few keys more:
 
     lock = "glm-aria.lock"                       # what it holds is fetched exactly so
+    serial = 7                                   # grows with each signed state
     grace = "24h"                                # for which a set stays after another took its place
     include = ["common.txt"]
     [budget]
@@ -39,7 +40,8 @@ from orchestrator.lists.toml import parse_toml
 NAMES = ("desired.toml", "models.toml", "models.txt", LOCK_NAME)
 """The file of a folder that is read: the first that is there."""
 _Value = TypeVar("_Value")
-_OWN_KEYS = ("lock", "grace", "budget")
+_OWN_KEYS = ("lock", "grace", "budget", "serial")
+_LARGEST_SERIAL = 2**53
 _MODEL_KEYS = ("as", "nodes")
 _BUDGET_KEYS = ("disk", "speed", "window")
 _MOST_FILES = 64
@@ -83,11 +85,12 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class DesiredDocument:
-    """The wish of one source. `grace` is seconds, None where it does not say."""
+    """The wish of one source. `grace` is seconds, None where it does not say; `serial` grows with each newer one."""
 
     models: tuple[ListedModel, ...]
     budget: SetBudget = field(default_factory=SetBudget)
     grace: float | None = None
+    serial: int = 0
 
 
 def parse_document(top: str, read: Callable[[str], str]) -> DesiredDocument:
@@ -110,7 +113,7 @@ def parse_document(top: str, read: Callable[[str], str]) -> DesiredDocument:
                 "the set",
                 hint='name the folder of one of them: as = "other"',
             )
-    return DesiredDocument(models, reading.budget, reading.grace)
+    return DesiredDocument(models, reading.budget, reading.grace, reading.serial)
 
 
 @dataclass(slots=True)
@@ -119,6 +122,7 @@ class _Reading:
     models: list[ListedModel] = field(default_factory=list)
     budget: SetBudget = field(default_factory=SetBudget)
     grace: float | None = None
+    serial: int = 0
     lock: Lock | None = None
     seen: set[str] = field(default_factory=set)
 
@@ -162,6 +166,11 @@ class _Reading:
             name = _text(own["lock"], f"{path}: lock")
             below = _beneath(name, path, path)
             self.lock = parse_lock(self.read(below), below)
+        if "serial" in own:
+            serial = own["serial"]
+            if type(serial) is not int or not 0 <= serial <= _LARGEST_SERIAL:
+                raise UsageError(f"{path}: serial must be a whole number", hint="serial = 7")
+            self.serial = serial
         if "grace" in own:
             self.grace = _told(parse_duration, own["grace"], f"{path}: grace")
         budget = own.get("budget", {})

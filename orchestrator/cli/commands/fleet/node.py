@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import click
@@ -35,6 +35,11 @@ class NodeOptions:
         str,
         option("--interval", metavar="TIME", default="5m", show_default=True,
                help="With --follow: look at its sources about this often."),
+    ]  # fmt: skip
+    allow_rollback: Annotated[
+        bool,
+        option("--allow-rollback",
+               help="With --follow and --allowed-signers: take a signed state that is older than the last one."),
     ]  # fmt: skip
     once: Annotated[bool, option("--once", help="With --follow: end when the set is as desired, or cannot be.")]
     on_change: Annotated[
@@ -82,8 +87,9 @@ def node(options: NodeOptions) -> int:
     """
     if options.follow:
         request = request_of(options.follow, options.state, options.interval, once=options.once)
+        request = replace(request, may_go_back=options.allow_rollback)
         return follow("node", request, options.on_change, shared.settings(options), options.output)
-    if is_said(options.state) or options.once or options.on_change:
+    if is_said(options.state) or options.once or options.on_change or options.allow_rollback:
         raise UsageError("the options of a set need its source", hint="glm-aria node --follow SRC")
     run = Run.watching(options.output, settings := shared.settings(options))
     tell = terminal.say if options.output.as_json else terminal.result
