@@ -153,10 +153,11 @@ class HfCache:
         self.remove_blob(repo, file.digest, read.found)
         return False
 
-    def remove_blob(self, repo: RepoId, digest: Digest, seen: os.stat_result) -> None:
+    def remove_blob(self, repo: RepoId, digest: Digest, seen: os.stat_result, *, keep: bool = False) -> None:
         """Remove a blob that was found wrong as the file with the stat `seen`, and the snapshot links to it.
 
-        When another file lies there by now, nothing is done. A symlink to the shared store goes, the store stays.
+        When another file lies there by now, nothing is done. A symlink to the shared store goes, the store stays. With
+        `keep` only the links go, so that readers miss the file: the next pull reads it again, and decides.
         """
         blob = self.layout.blob(repo, digest)
         lock = blob_lock(self.layout.lock_file(repo, digest), self.patience)
@@ -168,7 +169,8 @@ class HfCache:
             blobs = stack.enter_context(root.beneath(f"{repo.folder}/blobs"))
             with contextlib.suppress(FileNotFoundError), root.beneath(f"{repo.folder}/snapshots") as snapshots:
                 snapshots.unlink_links(digest.hex)
-            blobs.unlink(digest.hex)
+            if not keep:
+                blobs.unlink(digest.hex)
         self.proofs.forget(repo.folder, [digest])
 
     @contextlib.contextmanager

@@ -43,6 +43,10 @@ Mend = Callable[[Entry, Sequence[Range]], Mapping[str, int]]
 """Repairs one file; returns the bytes that each source sent, raises GlmAriaError where it cannot (`upkeep.mend`)."""
 
 
+Wrong = Callable[[Entry, stat_result], None]
+"""Hears of a file whose bytes are wrong, as it was when it was read."""
+
+
 class Health(StrEnum):
     """The state of a verified file; the values are those of the JSON schema."""
 
@@ -90,8 +94,17 @@ class VerifyReport:
     left_out: tuple[Path, ...] = ()
 
 
-def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Stop, emit: Emit) -> VerifyReport:
-    """Read what is asked for, and repair with `mend`. What is wrong with a file is in the report, not raised.
+def verify(
+    request: VerifyRequest,
+    cache: Cache,
+    mend: Mend | None,
+    *,
+    stop: Stop,
+    emit: Emit,
+    wrong: Wrong = lambda *_: None,
+) -> VerifyReport:
+    """Read what is asked for, and repair with `mend`. What is wrong with a file is in the report, not raised; `wrong`
+    is told at once, in whatever thread.
 
     Raises NotFoundError when nothing of a target is in the cache, and the disk's errors.
     """
@@ -107,7 +120,7 @@ def verify(request: VerifyRequest, cache: Cache, mend: Mend | None, *, stop: Sto
     emit(Queued(len(todo), sum(entry.found.st_size for entry in todo if entry.found), to="verify"))
     stop.is_abrupt = False
     try:
-        results += _read_all(todo, cache.blobs, stop, emit, fast=request.fast)
+        results += _read_all(todo, cache.blobs, stop, emit, wrong, fast=request.fast)
         if mend is not None:
             for rotten in [item for item in results if item.state is Health.ROTTEN]:
                 _repair(rotten, mend)
@@ -134,7 +147,9 @@ def _unread(entry: Entry) -> Verified:
     return Verified(entry, Health.MISSING, error=error)
 
 
-def _read_all(todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> list[Verified]:
+def _read_all(
+    todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, wrong: Wrong, *, fast: bool
+) -> list[Verified]:
     results: list[Verified] = []
     proven = _Proven(blobs)
     # A future of each file at once would weigh more than all that is known of it.
@@ -142,7 +157,7 @@ def _read_all(todo: Sequence[Entry], blobs: HfCache, stop: Stop, emit: Emit, *, 
     pool = Pool(_WORKERS, thread_name_prefix="verify")
     try:
         for entry in todo:
-            running.append((entry, pool.submit(_read, entry, blobs, stop, emit, fast=fast)))
+            running.append((entry, pool.submit(_read, entry, blobs, stop, emit, wrong, fast=fast)))
             if len(running) == _AHEAD:
                 results.append(_verified(*running.popleft(), blobs, proven))
         while running:
@@ -177,7 +192,7 @@ class _Proven:
         self._count = 0
 
 
-def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -> Checkup:
+def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, wrong: Wrong, *, fast: bool) -> Checkup:
     assert entry.digest is not None  # noqa: S101 - `todo` holds no other
     assert entry.real is not None and entry.found is not None  # noqa: S101, PT018
     digest = entry.digest
@@ -195,6 +210,8 @@ def _read(entry: Entry, blobs: HfCache, stop: Stop, emit: Emit, *, fast: bool) -
         on_bytes=reading,
     )
     reading.end(Phase.FAILED if checkup.ranges else Phase.DONE)
+    if checkup.ranges:
+        wrong(entry, checkup.found)
     return checkup
 
 

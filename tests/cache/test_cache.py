@@ -294,6 +294,23 @@ def test_wrong_bytes_of_the_right_size_are_found_and_removed(world: World) -> No
     assert hf_offline(world, model) == CONTENT
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_blob_that_is_suspected_is_missing_until_it_was_read_again(world: World, *, is_right: bool) -> None:
+    model = hf_layout(world)
+    world.pull(model)
+    blob = world.blob(model, WEIGHTS)
+    if not is_right:
+        blob.write_bytes(b"\0" * blob.stat().st_size)
+    file = next(file for file in model.wanted.files if file.path == WEIGHTS)
+    world.cache.remove_blob(model.ref.repo, file.digest, blob.stat(), keep=True)
+    assert blob.exists()
+    assert world.find(model)[file.digest].have is Have.UNPROVEN
+    with pytest.raises(IncompleteSnapshotError):
+        hf_offline(world, model)
+    world.pull(model, {} if is_right else CONTENT)
+    assert hf_offline(world, model) == CONTENT
+
+
 def test_a_blob_of_the_wrong_size_is_nothing(world: World) -> None:
     model = hf_layout(world)
     world.blob(model, WEIGHTS).write_bytes(b"short")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.desired.following import A, B, C, GitRepository, Site, expected, git_daemon, small, swap
+from tests.desired.following import WAIT, A, B, C, GitRepository, Site, expected, git_daemon, small, swap
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
 from tests.machine.fixtures import MakeHub
@@ -142,6 +142,28 @@ def test_drift_is_taken_away_and_fetched_again(machine: Machine, hub: LoopbackHu
     site.becomes(lambda status: status["drift"] > drift)
     site.is_ready()
     assert site.seen() == expected(repos[0])
+    site.stop()
+
+
+def test_what_is_found_wrong_is_missing_and_no_wrong_answer_until_it_is_right(
+    machine: Machine, hub: LoopbackHub, repos: list[Repo]
+) -> None:
+    """Also while nobody can send it anew: a missing file is an error, a wrong one is a wrong answer."""
+    state = machine.work / "desired.toml"
+    state.write_text(wish(A))
+    site = Site(machine, "--follow", str(state), "--verify-every", "1s")
+    site.start()
+    site.is_ready()
+    hub.stop_face("hub")
+    weights = site.sets / "current" / "models" / A / "w.safetensors"
+    right = weights.read_bytes()
+    blob = Path(os.path.realpath(weights))
+    blob.chmod(0o644)
+    with blob.open("r+b") as file:
+        file.write(bytes([right[0] ^ 1]))
+    assert until(lambda: not weights.exists(), WAIT)
+    site.becomes(lambda status: status["phase"] == "degraded" and status["models"][0]["phase"] == "failed")
+    assert not weights.exists()
     site.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,13 +13,14 @@ from orchestrator.app.desired.company import Pull, pull_alone
 from orchestrator.app.opening import opened
 from orchestrator.cache.cache import Cache
 from orchestrator.cache.census import read_repo
+from orchestrator.cache.entries import Entry
 from orchestrator.core.plan import Action, ResolvedModel, plan_model
 from orchestrator.core.refs import Target
 from orchestrator.core.speeds import Speed
 from orchestrator.core.trust import Level, Trust
 from orchestrator.desired.following.work import Errors, Lacking, Locked
 from orchestrator.desired.wish.wanted import ModelSet, SetModel, SetRules, WantedModel
-from orchestrator.errors import GlmAriaError, Interrupted, NotFoundError, UnsafeError
+from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, Interrupted, NotFoundError, UnsafeError
 from orchestrator.events import Emit
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.request import Item, PullRequest
@@ -98,19 +100,22 @@ class CacheWork:
 
         targets = tuple(Target(model.locked.ref.repo, model.locked.commit) for model in models.models)
         with open_cache(self.settings, create=self.settings.cache_dir.exists()) as cache:
+
+            def wrong(entry: Entry, found: os.stat_result) -> None:
+                # Readers miss it from here on. It stays until the next pull has read it again: what a node without a
+                # network throws away after one bad read of a good file, it may not get back for days.
+                for repo in {name.repo for name in entry.names}:
+                    if entry.digest is not None:
+                        with contextlib.suppress(CannotCreateError, DiskIOError, UnsafeError):
+                            cache.blobs.remove_blob(repo, entry.digest, found, keep=True)
+
             try:
-                report = verify(VerifyRequest(targets), cache, None, stop=stop, emit=emit)
+                report = verify(VerifyRequest(targets), cache, None, stop=stop, emit=emit, wrong=wrong)
             except NotFoundError:  # it is lacking, which a look tells
                 return 1
             if report.interrupted is not None or stop.is_set():
                 raise Interrupted(stop.signal_number)
-            wrong = [one for one in report.files if one.state is not Health.OK]
-            for one in wrong:
-                for entry in one.entry.names:
-                    if one.entry.digest is not None:
-                        # Without its proof the next pull reads it, and takes what is wrong away from readers.
-                        cache.blobs.proofs.forget(entry.repo.folder, [one.entry.digest])
-        return len(wrong)
+        return sum(one.state is not Health.OK for one in report.files)
 
     def hold(self, targets: Iterable[Target]) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
         with open_cache(self.settings, create=True) as cache:
