@@ -92,18 +92,15 @@ class _Follower:
 
     def _turn(self, now: float) -> None:
         for one in self._looker.turn(now):
+            if (notice := one.notice()) is not None:
+                self._emit(notice)
             if one.error is not None:
-                told = f"{one.address}: {one.error.message}; {stays(one.state)}"
-                self._emit(Notice("state-wrong", told) if one.is_wrong else Notice("source-away", told))
                 continue
             before = self._aim.error
             if self._aim.take(self._looker):
                 self._tries = Attempts(is_full=self._tries.is_full)
             if self._aim.error is not None and before is None:
                 self._emit(Notice("state-wrong", f"{self._aim.error.message}; {stays(self._aim.wanted)}"))
-            if one.signers and one.state is not None and not one.state.serial:
-                told = f"{one.address} has no serial, so what was signed before can be put back: serial = 1"
-                self._emit(Notice("state-undated", told))
             self._lacking = None
             self._save()
         running = self._running

@@ -16,6 +16,7 @@ from orchestrator.desired.following.polling import Poll
 from orchestrator.desired.sources.interface import DesiredSource, ReadState, Vouched, anybody, read_state
 from orchestrator.desired.status import SourceState, SourceStatus
 from orchestrator.errors import FileAbsentError, GlmAriaError, TrustError, UnsafeError, UsageError
+from orchestrator.events import Notice
 from orchestrator.system.signals import Stop
 
 NEAR = 1.0
@@ -77,8 +78,18 @@ class Followed:
             raise TrustError(
                 f"{state.revision.removeprefix('sha256:')[:12]} is older than what was followed before: it is of "
                 f"{_called(state.serial)}, and that was of {_called(self.serial)}",
-                hint="sign it anew, as a new commit or with a greater serial; or take the old one: --allow-rollback",
+                hint="sign it again, as a new commit or with a greater serial; or take the old one: --allow-rollback",
             )
+
+    def notice(self) -> Notice | None:
+        """The warning about its last look, if there is any."""
+        if self.error is not None:
+            told = f"{self.address}: {self.error.message}; {stays(self.state)}"
+            return Notice("state-wrong", told) if self.is_wrong else Notice("source-away", told)
+        if self.signers and self.state is not None and not self.state.serial:
+            told = f"{self.address} has no serial, so what was signed before can be put back: serial = 1"
+            return Notice("state-undated", told)
+        return None
 
     def status(self, now: float) -> SourceStatus:
         """The status; `now` is of the clock of the polls."""

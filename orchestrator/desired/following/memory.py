@@ -23,7 +23,7 @@ from orchestrator.lists.lockfile import Lock, LockedModel, parse_lock, render_lo
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`states` by the key of the source; `serials` of signed ones by its address, whoever signs; `locks` by the words
+    """`states` by the key of the source; `serials` of signed ones by its address, of any signer; `locks` by the words
     of a wish; `left` when readers left a set, in unix seconds; `pins` are those that the follower made, `brought` the
     revisions that nobody had pulled by name."""
 
