@@ -2,6 +2,10 @@
 
 Four fixed addresses, GET and HEAD, no secrets; at most 16 clients at once, each for 10 s at most. Where there are more,
 the one that came first goes: probes are answered while others hold what they can.
+
+A place on loopback is for this machine, so it answers to names of loopback alone: a page cannot lead a browser here by
+a name of its own. Any other place is called by names that nobody knows beforehand (services, proxies), and answers to
+all: what it shows is for everybody who reaches it, and a browser there is one of them.
 """
 
 from __future__ import annotations

@@ -153,6 +153,14 @@ def test_a_page_that_leads_a_browser_here_reads_no_status(port: int) -> None:
         assert asked(port, name).startswith(b"HTTP/1.0 200 "), name
 
 
+def test_a_place_for_others_answers_to_any_name() -> None:
+    """Services and proxies call it by names that it cannot know, and it shows nothing that is a secret."""
+    with face.showing(Place("0.0.0.0", 0), lambda: (None, time.monotonic())) as port:
+        assert port is not None
+        for name in ("glm-aria-node:8093", "10.0.0.7:8093", "node.example"):
+            assert asked(port, name).startswith(b"HTTP/1.0 200 "), name
+
+
 def test_a_node_that_drips_holds_up_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_TOGETHER", 0.5)
     is_over = threading.Event()
