@@ -109,6 +109,17 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A deed of `serve` because of a forecast, or a reason against one: `deed` is a verb, `why` a sentence for people,
+    `size` bytes. `model` is the ref that a forecast has, empty where it is about all of them."""
+
+    model: str
+    deed: str
+    why: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PeersKnown:
     """The peers that share this run now, by the names of their nodes, and those that have `left` since this was told
     last; `address` is where they reach this node."""
@@ -145,6 +156,7 @@ Event = (
     | Notice
     | Flipped
     | Evicted
+    | Foreseen
     | PeersKnown
     | Staying
     | FleetNews

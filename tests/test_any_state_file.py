@@ -31,6 +31,7 @@ from orchestrator.predict.trained import Trained, TrainedFile
 from orchestrator.runs.document import StatusDocument
 from orchestrator.runs.run_note import AskedRun, ModelStep, NotedModel, NotedOption
 from orchestrator.runs.store import RunStore
+from orchestrator.serve.foresight.guesses import Guess, GuessFile
 from orchestrator.watch.state import ModelState, WatchFile, WatchState, watched
 from tests.cache.test_state_files import mangled
 
@@ -110,6 +111,18 @@ def _read_trained(state: Path) -> Iterable[bool]:
         yield all(isinstance(score.is_open, bool) for score in trained.scores)
 
 
+def _write_guesses(state: Path) -> None:
+    GuessFile(state).write((Guess(1.0, "org/m@main", "models--org--m", "c" * 40, 10, True),))
+
+
+def _read_guesses(state: Path) -> Iterable[bool]:
+    for guess in GuessFile(state).read():
+        yield all(isinstance(text, str) for text in (guess.model, guess.folder, guess.commit))
+        yield is_number(guess.at)
+        yield isinstance(guess.size, int)
+        yield guess.was_used in (None, True, False)
+
+
 def _write_watch(state: Path) -> None:
     model = ModelState("org/m", "failed", "c" * 40, "/s", 2, {"code": "x", "message": "y", "hint": None}, 1.0, 2.0)
     WatchFile(state, Path("/list")).save(WatchState("/list", 60.0, None, ("/list",), (model,), ("org/m@main",)))
@@ -157,6 +170,7 @@ FILES = [
     Kept("history.jsonl", lambda s: History(s).add([PAST]), _read_history),
     Kept("demand.jsonl", _write_demand, _read_demand),
     Kept("predict.json", _write_trained, _read_trained),
+    Kept("guesses.json", _write_guesses, _read_guesses),
     Kept("watch/*.json", _write_watch, _read_watch),
     Kept("runs/*.json", _write_runs, _read_runs),
 ]  # fmt: skip

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.this_node import Membership
+from orchestrator.app.predicting.acting import expected_of, is_pulling, manner_of
+from orchestrator.app.predicting.current import current
 from orchestrator.app.registry.facade import Facade, open_registry
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
-from orchestrator.events import Emit, Event, Evicted, Notice
+from orchestrator.events import Emit, Event, Evicted, Foreseen, Notice
 from orchestrator.mirrors.sources import Sources
 from orchestrator.serve.admin.commands import Commands
 from orchestrator.serve.delivery.ahead import Ahead
@@ -26,6 +30,8 @@ from orchestrator.serve.delivery.handed import Handed
 from orchestrator.serve.delivery.prefetch import Prefetching
 from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.waiting import Waiting
+from orchestrator.serve.foresight.foresight import Acting, Foresight
+from orchestrator.serve.foresight.sessions import Sessions
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
 from orchestrator.serve.pages.fleet import SeeFleet
@@ -67,6 +73,7 @@ class House:
     delivery: Delivery
     commands: Commands
     board: Board
+    foresight: Foresight
     peers: PeerFace | None
     state_dir: Path
     facade: Facade | None
@@ -85,11 +92,11 @@ def open_house(
 
     def tell(event: Event) -> None:
         intake.take(event)
-        if is_own or isinstance(event, Notice | Evicted):
+        if is_own or isinstance(event, Notice | Evicted | Foreseen):
             emit(event)
 
     def warn(event: Event) -> None:
-        if isinstance(event, Notice | Evicted):
+        if isinstance(event, Notice | Evicted | Foreseen):
             tell(event)
 
     with contextlib.ExitStack() as stack:
@@ -170,6 +177,7 @@ def open_house(
                 ),
                 lambda: contents(cache),
                 None if is_own else _see_fleet(settings, stop, warn, stack),
+                partial(expected_of, settings, cache) if settings.predict_enabled else None,
                 pool=looking,
                 max_size=room.most,
             ),
@@ -178,7 +186,32 @@ def open_house(
         peers = None
         if membership is not None and sharing is not None:
             peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
-        yield House(inquiries, delivery, commands, board, peers, cache.state_dir, facade, looking.submit, warn)
+        foresight = stack.enter_context(_foresight(settings, cache, room, prefetching, looking, warn))
+        yield House(
+            inquiries,
+            delivery,
+            commands,
+            board,
+            foresight,
+            peers,
+            cache.state_dir,
+            facade,
+            looking.submit,
+            warn,
+        )
+
+
+@contextlib.contextmanager
+def _foresight(  # noqa: PLR0917 - what is here, what brings more, and who hears of it
+    settings: Settings, cache: Cache, room: Room, prefetching: Prefetching, looking: Executor, emit: Emit
+) -> Iterator[Foresight]:
+    """Foresight as the settings say. What clients wanted is noted in any case."""
+    acting = Acting(partial(current, settings), partial(is_pulling, cache.state_dir), manner_of(settings))
+    foresight = Foresight(Sessions(), cache, room, prefetching, acting, pool=looking, emit=emit)
+    try:
+        yield foresight
+    finally:
+        foresight.close()
 
 
 def _vouching(settings: Settings, sources: Sources) -> Vouching | None:

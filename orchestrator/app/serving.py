@@ -3,6 +3,7 @@ a command has ended."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -150,7 +151,6 @@ def _served(
         from orchestrator.serve.hub.face import HubFace
         from orchestrator.serve.modelscope.face import ModelScopeFace
         from orchestrator.serve.pages.access_log import AccessLog
-        from orchestrator.serve.pages.pulse import beat
         from orchestrator.serve.peer.door import PeerDoor
         from orchestrator.serve.server import ListenAddress, listening_at, most_connections, serving
 
@@ -170,7 +170,7 @@ def _served(
             HubFace(house.inquiries, house.delivery, prefix=prefix),
         ]
         traffic = house.board.traffic
-        observers: list[Observer] = [traffic]
+        observers: list[Observer] = [traffic] if is_own else [traffic, house.foresight.sessions]
         beside, doors, registry = None, {}, None
         if house.peers is not None and keys is not None:
             faces = [house.peers, *faces]
@@ -181,7 +181,7 @@ def _served(
             faces = [registry.rest, *faces]
         if not is_own:
             faces = [*_beside_clients(house, door, prefix, stop, registry), *faces]
-            beside = partial(beat, house.board)
+            beside = partial(_beside, house)
             if settings.serve_access_log is not None:
                 observers.append(stack.enter_context(AccessLog(settings.serve_access_log, house.emit)))
         proxies = TrustedProxies(settings.serve_proxies)
@@ -194,6 +194,13 @@ def _served(
         if house.peers is not None:
             stack.callback(house.peers.close)
         yield _Open(address, traffic, rpc, keeper)
+
+
+async def _beside(house: House) -> None:
+    """Do what a server does beside answering."""
+    from orchestrator.serve.pages.pulse import beat
+
+    await asyncio.gather(beat(house.board), house.foresight.run())
 
 
 def _membership(settings: Settings, port: int, keys: FleetKeys) -> Membership:

@@ -167,7 +167,7 @@ class _Replay:
         made = [(guess.at, guess.size, guess.was_used) for guess in self._guesses]
         account = account_of(self._users, made, now)
         choices = choose(forecast, now, missing, self._premises.rate, terms, account, room)
-        self._queue = [choice.model for choice in choices if choice.verdict is Judgement.FETCH]
+        self._queue = [choice.model for choice in choices if choice.judgement is Judgement.FETCH]
         need = self._total() + sum(missing[model] for model in self._queue) - self._premises.size
         for model in going:
             if need > 0 and model not in self._queue:
@@ -209,7 +209,7 @@ class _Replay:
         if self._fits(need, self._premises.size):
             return
         for name in last[wrong:]:
-            if self._fits(need, LOW * self._premises.size):
+            if self._fits(need, self._low * self._premises.size):
                 return
             self._drop(name)
 
@@ -223,6 +223,12 @@ class _Replay:
                 return
             used -= self._done(name)
             self._drop(name)
+
+    @property
+    def _low(self) -> float:
+        """The share that an eviction for a user goes down to: where there are guesses, these need room."""
+        is_guessing = self._terms is not None and self._forecast is not None and self._forecast.is_used
+        return 1 - self._terms.share if self._terms is not None and is_guessing else LOW
 
     def _fits(self, need: int, most: float) -> bool:
         return self._total() + need <= most

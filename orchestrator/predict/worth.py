@@ -43,7 +43,7 @@ class Hold(StrEnum):
 
 
 class Judgement(StrEnum):
-    """The verdict on a model; all but the first are reasons to leave it."""
+    """The judgement on a model; all but the first are reasons to leave it."""
 
     FETCH = "is fetched"
     HERE = "is here"
@@ -90,14 +90,14 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class Weighed:
     """A model with its bytes that are missing, the probability that somebody asks for it within the horizon, the
-    waiting that it may save, what its bytes cost, both in seconds, and the verdict."""
+    waiting that it may save, what its bytes cost, both in seconds, and the judgement."""
 
     model: str
     missing: int
     probability: float
     saves: float
     costs: float
-    verdict: Judgement
+    judgement: Judgement
 
 
 def held_back(forecast: Forecast, minute: int, terms: GuessTerms, *, is_busy: bool) -> Hold | None:
@@ -139,7 +139,7 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
     account: Account,
     room: int,
 ) -> tuple[Weighed, ...]:
-    """The verdict on each model, the most probable first. `missing` are the bytes that each lacks, `rate` the bytes a
+    """The judgement on each model, the most probable first. `missing` are the bytes that each lacks, `rate` the bytes a
     second at which they come, `room` those that are free or have guesses which are not foreseen.
 
     Nothing may be fetched where `held_back` has a reason.
@@ -150,16 +150,16 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
     for model in sorted(missing, key=lambda model: (-likely[model], model)):
         size = missing[model]
         saves, costs = likely[model] * size / rate, size * terms.price
-        verdict = Judgement.FETCH
+        judgement = Judgement.FETCH
         if not size:
-            verdict = Judgement.HERE
+            judgement = Judgement.HERE
         elif saves <= costs:
-            verdict = Judgement.WORTH
+            judgement = Judgement.WORTH
         else:
-            verdict = next((why for why, most in left.items() if size > most), verdict)
-        if verdict is Judgement.FETCH:
+            judgement = next((why for why, most in left.items() if size > most), judgement)
+        if judgement is Judgement.FETCH:
             left = {why: most - size for why, most in left.items()}
-        choices.append(Weighed(model, size, likely[model], saves, costs, verdict))
+        choices.append(Weighed(model, size, likely[model], saves, costs, judgement))
     return tuple(choices)
 
 

@@ -1,10 +1,10 @@
-"""Readers of settings that limit bytes, or bytes per second."""
+"""Readers of settings that limit bytes, bytes per second, or the hours for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.core.speeds import Speed, parse_limit, parse_speed
+from orchestrator.core.speeds import DaySpan, Speed, parse_limit, parse_speed, parse_windows
 from orchestrator.settings import values
 
 
@@ -15,6 +15,12 @@ def limit(raw: object, base: Path) -> int | None:
     if raw < 0:
         raise ValueError("must not be negative")
     return raw or None
+
+
+def windows(raw: object, base: Path) -> tuple[DaySpan, ...]:
+    """Spans of the day with commas between; `none` for all of it."""
+    text = values.text(raw, base)
+    return () if text.lower() == "none" else parse_windows(text)
 
 
 def speed(raw: object, base: Path) -> Speed:

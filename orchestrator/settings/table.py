@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 from orchestrator.core.network.resolvers import NameServer
 from orchestrator.core.sources import Source
-from orchestrator.core.speeds import Speed, top_speed
+from orchestrator.core.speeds import DaySpan, Speed, top_speed
 from orchestrator.core.trust import Policy
 from orchestrator.settings import notices, servers, speeds, values
 from orchestrator.settings.values import Secret
@@ -20,7 +20,7 @@ from orchestrator.settings.values import Secret
 # Why only a file of the user's own may say a setting. Every path is personal whatever it is for: `$NAME` in a path is
 # expanded, which would put a secret into the name of a folder.
 _SECRET, _BELIEVED = "where secrets go or come from", "which sites are trusted"
-_ASKING, _SHARING = "who may ask the server for what", "what others may have"
+_ASKING, _SHARING, _AHEAD = "who may ask the server for what", "what others may have", "what a server fetches"
 
 
 class Caution(NamedTuple):
@@ -281,7 +281,21 @@ class Settings:
     predict_enabled: Annotated[bool, Key(
         "Let `serve` act on a forecast of `glm-aria predict train` that passed its gate: fetch what will be asked for.",
         values.switch,
-        "", ("GLM_ARIA_PREDICT",), "predict.enabled", personal="what a server fetches")] = False
+        "", ("GLM_ARIA_PREDICT",), "predict.enabled", personal=_AHEAD)] = False
+    predict_dry_run: Annotated[bool, Key(
+        "Tell what `serve` would fetch because of a forecast, and why, and fetch nothing.", values.switch,
+        "", ("GLM_ARIA_PREDICT_DRY_RUN",), "predict.dry_run", personal=_AHEAD)] = False
+    predict_price: Annotated[float, Key(
+        "The waiting in seconds that each GB which `serve` fetches ahead has to save, as is to be expected.",
+        values.seconds,
+        "", ("GLM_ARIA_PREDICT_PRICE",), "predict.price", personal=_AHEAD)] = 5.0
+    predict_daily: Annotated[int | None, Key(
+        "Most bytes that `serve` fetches ahead in 24 hours; none: no limit.", speeds.limit,
+        "", ("GLM_ARIA_PREDICT_DAILY",), "predict.daily", personal=_AHEAD)] = 200_000_000_000
+    predict_windows: Annotated[tuple[DaySpan, ...], Key(
+        "The hours in which `serve` fetches ahead, such as `22:00-06:00,12:00-13:00`, and then for the next 12 hours; "
+        "none: at any time, and for the next 2 hours.", speeds.windows,
+        "", ("GLM_ARIA_PREDICT_WINDOWS",), "predict.windows", personal=_AHEAD)] = ()
     # fmt: on
     token_withheld: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -47,55 +47,55 @@ def chosen(
     return {choice.model: choice for choice in choices}
 
 
-def verdicts(**given: object) -> dict[str, Judgement]:
-    return {model: choice.verdict for model, choice in chosen(**given).items()}  # type: ignore[arg-type]
+def judgements(**given: object) -> dict[str, Judgement]:
+    return {model: choice.judgement for model, choice in chosen(**given).items()}  # type: ignore[arg-type]
 
 
 def test_what_saves_more_waiting_than_its_bytes_cost_is_fetched_the_most_probable_first() -> None:
     choices = chosen()
     assert list(choices) == ["org/sure", "org/maybe", "org/hardly"]
     maybe = choices["org/maybe"]
-    assert (maybe.missing, maybe.costs, maybe.verdict) == (GB, 5.0, Judgement.FETCH)
+    assert (maybe.missing, maybe.costs, maybe.judgement) == (GB, 5.0, Judgement.FETCH)
     assert maybe.probability == pytest.approx(0.5034, abs=1e-4)
     assert maybe.saves == pytest.approx(5.034, abs=1e-3)
-    assert choices["org/hardly"].verdict is Judgement.WORTH
+    assert choices["org/hardly"].judgement is Judgement.WORTH
 
 
 def test_a_slow_line_makes_less_probable_models_worth_their_bytes() -> None:
-    assert verdicts(rate=1e6)["org/hardly"] is Judgement.FETCH
+    assert judgements(rate=1e6)["org/hardly"] is Judgement.FETCH
 
 
 def test_a_higher_price_leaves_only_what_is_nearly_sure() -> None:
-    assert verdicts(terms=replace(TERMS, price=9e-9))["org/maybe"] is Judgement.WORTH
+    assert judgements(terms=replace(TERMS, price=9e-9))["org/maybe"] is Judgement.WORTH
 
 
 def test_what_is_here_is_not_fetched_again() -> None:
-    assert verdicts(missing=NAMES | {"org/sure": 0})["org/sure"] is Judgement.HERE
+    assert judgements(missing=NAMES | {"org/sure": 0})["org/sure"] is Judgement.HERE
 
 
 def test_a_day_has_so_many_bytes_also_for_guesses_together() -> None:
     day = replace(TERMS, most=15 * GB // 10)
-    assert verdicts(terms=day) == {
+    assert judgements(terms=day) == {
         "org/sure": Judgement.FETCH,
         "org/maybe": Judgement.DAY,
         "org/hardly": Judgement.WORTH,
     }
-    assert verdicts(terms=day, account=replace(RICH, day=GB))["org/sure"] is Judgement.DAY
+    assert judgements(terms=day, account=replace(RICH, day=GB))["org/sure"] is Judgement.DAY
 
 
 def test_a_guess_takes_free_room_only() -> None:
-    assert verdicts(room=GB - 1)["org/sure"] is Judgement.ROOM
-    assert verdicts(room=GB)["org/sure"] is Judgement.FETCH
-    assert verdicts(room=GB)["org/maybe"] is Judgement.ROOM
+    assert judgements(room=GB - 1)["org/sure"] is Judgement.ROOM
+    assert judgements(room=GB)["org/sure"] is Judgement.FETCH
+    assert judgements(room=GB)["org/maybe"] is Judgement.ROOM
 
 
 def test_wrong_guesses_end_guessing_and_right_ones_earn_more() -> None:
     least = int(GB / FIRST) + 100
-    assert verdicts(account=Account(users=least - 1000))["org/sure"] is Judgement.CREDIT
-    assert verdicts(account=Account(users=least))["org/sure"] is Judgement.FETCH
-    assert verdicts(account=Account(users=least, lost=1000))["org/sure"] is Judgement.CREDIT
-    assert verdicts(account=Account(users=least, open=1000))["org/sure"] is Judgement.CREDIT
-    assert verdicts(account=Account(users=least, lost=GB, used=int(GB / EARNED)))["org/sure"] is Judgement.FETCH
+    assert judgements(account=Account(users=least - 1000))["org/sure"] is Judgement.CREDIT
+    assert judgements(account=Account(users=least))["org/sure"] is Judgement.FETCH
+    assert judgements(account=Account(users=least, lost=1000))["org/sure"] is Judgement.CREDIT
+    assert judgements(account=Account(users=least, open=1000))["org/sure"] is Judgement.CREDIT
+    assert judgements(account=Account(users=least, lost=GB, used=int(GB / EARNED)))["org/sure"] is Judgement.FETCH
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Revisions that a server brought because clients asked for them, each with its last use there.
 
-`on-demand/<folder>/<commit>` in our state is an empty file whose mtime is the last use. Nobody but the server's clients
-ever asked for such a revision: a server may let go of it to make room. What somebody pulls is on the list no more.
+`on-demand/<folder>/<commit>` in our state is an empty file whose mtime is the last use, 0 for what was fetched before
+anybody asked for it. Nobody but the server's clients ever asked for such a revision: a server may let go of it to make
+room. What somebody pulls is on the list no more.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ class OnDemand:
         self._guard = threading.Lock()
         self._noted: dict[Revision, float] = {}
 
-    def came(self, repo: RepoId, commit: str) -> None:
-        """Put a revision on the list. To be called before its first file is placed."""
+    def came(self, repo: RepoId, commit: str, *, is_guess: bool = False) -> None:
+        """Put a revision on the list, as one that nobody has used yet if it is a guess. To be called before its first
+        file is placed."""
         path = self._path(repo.folder, commit)
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
+            if is_guess:
+                os.utime(path, (0, 0))
 
     def used(self, repo: RepoId, commit: str) -> None:
         """Note that a file of a revision is read now, if it is on the list."""

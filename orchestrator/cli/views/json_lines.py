@@ -13,6 +13,7 @@ from orchestrator.events import (
     FileProgress,
     FleetNews,
     Flipped,
+    Foreseen,
     ModelPhase,
     ModelPlanned,
     Notice,
@@ -96,6 +97,17 @@ class FlippedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeseenLine:
+    """A deed of `serve` because of a forecast, or a reason against one; `model` is empty where it is about all."""
+
+    event: Literal["foreseen"]
+    model: str
+    deed: str
+    why: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvictedLine:
     """A revision that was removed to make room."""
 
@@ -153,6 +165,7 @@ Line = (
     | SourcesLine
     | FlippedLine
     | EvictedLine
+    | ForeseenLine
     | WarningLine
     | PeersLine
     | StayingLine
@@ -173,12 +186,18 @@ def line_of(event: Event) -> Line:
             return SourcesLine("sources", tuple(RateLine(name, round(speed), count) for name, speed, count in sources))
         case Flipped(model, snapshot, old, new, version):
             return FlippedLine("flipped", model, str(snapshot), old, new, version)
-        case Evicted(model, size):
-            return EvictedLine("evicted", model, size)
+        case Evicted() | Foreseen():
+            return _of_cache(event)
         case PeersKnown() | Staying() | FleetNews():
             return _of_peers(event)
         case Notice(code, message, mirror, file):
             return WarningLine("warning", code, redacted(message), mirror, file)
+
+
+def _of_cache(event: Evicted | Foreseen) -> EvictedLine | ForeseenLine:
+    if isinstance(event, Evicted):
+        return EvictedLine("evicted", event.model, event.size)
+    return ForeseenLine("foreseen", event.model, event.deed, redacted(event.why), event.size)
 
 
 def _of_plan(event: ModelPlanned | Queued) -> PlannedLine | QueuedLine:

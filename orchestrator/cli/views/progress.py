@@ -18,6 +18,7 @@ from orchestrator.events import (
     Evicted,
     FileProgress,
     FleetNews,
+    Foreseen,
     ModelPhase,
     Notice,
     PeersKnown,
@@ -106,6 +107,8 @@ class Lines(Watcher):
             self._write(f"{printable(event.model)}: {event.phase}")
         elif isinstance(event, Evicted):
             self._write(f"{printable(event.model)}: evicted, {format_size(event.size)} freed")
+        elif isinstance(event, Foreseen):
+            self._write(f"{printable(event.model) or 'foresight'}: {event.deed}: {redacted(event.why)}")
         elif isinstance(event, Queued) and event.files:
             self._write(f"to {event.to}: {format_size(event.bytes_total)} in {event.files} file(s)")
         elif isinstance(event, FileProgress) and event.phase is Phase.WAITING:

@@ -133,8 +133,11 @@ class Arrivals:
             self._room.release([digest])
 
     @contextmanager
-    def of(self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner) -> Iterator[Awaited]:
-        """A file on its way, for a client that waits for this part of it. Raises Refused."""
+    def of(
+        self, model: ResolvedModel, file: RepoFile, cut: Excerpt, manner: Manner, grace: float = GRACE
+    ) -> Iterator[Awaited]:
+        """A file on its way, for a client that waits for this part of it. Raises Refused. When the last one has left it
+        is fetched on for `grace` seconds."""
         digest = file.digest
         kept = self._kept.get(digest) if self.is_coming(digest) else None
         if kept is None:
@@ -157,7 +160,10 @@ class Arrivals:
             awaited.close()
             kept.readers -= 1
             if self._kept.get(digest) is kept and not kept.readers:
-                self.keep(digest, GRACE)
+                if grace:
+                    self.keep(digest, grace)
+                else:
+                    self._forget(digest)
 
     def keep(self, digest: Digest, seconds: float) -> None:
         """Fetch a blob on for so long, also without a client."""

@@ -84,6 +84,7 @@ class Delivery:
         and what ended the arrival. The caller may read the model; what is not here is fetched for who may fetch it."""
         exchange = answer.exchange
         exchange.blob, exchange.name = file.digest, f"{model.ref.repo.url_path}/{file.path}"
+        exchange.ref, exchange.commit, exchange.size = model.ref, model.commit, file.size
         exchange.is_closed = model.is_restricted
         if request.method == "HEAD":
             if self._waiting is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestrator.core.files import Digest, RepoFile
 from orchestrator.core.plan import Have, ResolvedModel
@@ -14,7 +16,7 @@ from orchestrator.errors import GlmAriaError, NoSpaceError, NotFoundError
 from orchestrator.lists.request import Item
 from orchestrator.resolve.missing import refuse_missing
 from orchestrator.serve.access.callers import Caller
-from orchestrator.serve.delivery.arrivals import Arrivals
+from orchestrator.serve.delivery.arrivals import GRACE, Arrivals
 from orchestrator.serve.delivery.ranges import Excerpt
 from orchestrator.serve.delivery.streaming import until_placed
 from orchestrator.serve.http.clients import Manner
@@ -30,10 +32,15 @@ _PATIENCE = 3600.0
 
 @dataclass(slots=True, eq=False)
 class Prefetch:
-    """One model that is prefetched, as it is now. `lost` are the files that could not be fetched, and why."""
+    """One model that is prefetched, as it is now. `lost` are the files that could not be fetched, and why.
+
+    With `is_guess` nobody has asked for it: it takes no room of what was used, and what is under way stops at once when
+    it is cancelled.
+    """
 
     model: ResolvedModel
     files: tuple[RepoFile, ...]
+    is_guess: bool = False
     present: int = 0
     arrived: int = 0
     files_done: int = 0
@@ -77,7 +84,7 @@ class Prefetching:
         """The models that are being prefetched now."""
         return tuple(self._running)
 
-    async def plan(self, item: Item, caller: Caller) -> Prefetch:
+    async def plan(self, item: Item, caller: Caller, *, is_guess: bool = False) -> Prefetch:
         """Look up a model, and which of its files are wanted. Raises Refused, what `Inquiries.resolve`
         does, and NotFoundError when none is wanted, or what is wanted by its name is not there."""
         known = await self._inquiries.resolve(item.ref, caller)
@@ -87,7 +94,13 @@ class Prefetching:
         if tree.files and not wanted:
             raise NotFoundError(f"the selection matches none of the {len(tree.files)} files of {item.ref}")
         distinct = {file.digest: file for file in wanted if file.size}
-        return Prefetch(known.model, tuple(distinct.values()))
+        return Prefetch(known.model, tuple(distinct.values()), is_guess)
+
+    async def missing(self, prefetch: Prefetch) -> int:
+        """The bytes that are nowhere in the cache. That somebody looks is no use of the model."""
+        step = partial(self._shelves.missing, prefetch.model, prefetch.files)
+        missing = await asyncio.get_running_loop().run_in_executor(self._making, step)
+        return sum(file.size for file in missing)
 
     async def run(self, prefetch: Prefetch) -> None:
         """Fetch what is missing; done when that is in the cache, or lost. Room for all of it is reserved first: raises
@@ -96,7 +109,7 @@ class Prefetching:
         missing: list[RepoFile] = []
         self._running.append(prefetch)
         try:
-            with self._shelves.reading(model):
+            with self._shelves.reading(model), self._guessed(prefetch):
                 missing = await self._reserved(prefetch)
                 turn = asyncio.Semaphore(_AT_ONCE)
                 async with asyncio.TaskGroup() as group:
@@ -107,6 +120,9 @@ class Prefetching:
         finally:
             self._running.remove(prefetch)
             self._give_back(missing)
+
+    def _guessed(self, prefetch: Prefetch) -> AbstractContextManager[None]:
+        return self._shelves.guessing(prefetch.model) if prefetch.is_guess else nullcontext()
 
     async def _reserved(self, prefetch: Prefetch) -> list[RepoFile]:
         """The files that are to be fetched, and have room. Who leaves before that is known takes none."""
@@ -125,7 +141,7 @@ class Prefetching:
         """The files that are to be fetched, for which room is reserved. Proves what some other program put here."""
         model, missing = prefetch.model, []
         for file in prefetch.files:
-            have = self._library.find(model, file).have
+            have = self._library.find(model, file, is_use=not prefetch.is_guess).have
             if have is Have.UNPROVEN and not self._library.prove(model, file):
                 have = Have.NOTHING
             if have is Have.NOTHING:
@@ -135,14 +151,16 @@ class Prefetching:
                 prefetch.files_done += 1
         for file in missing:
             self._shelves.refuse(model, file)
-        self._room.reserve({file.digest: file.size for file in missing}, str(model.ref))
+        sizes = {file.digest: file.size for file in missing}
+        self._room.reserve(sizes, str(model.ref), is_guess=prefetch.is_guess)
         return missing
 
     async def _fetch(self, prefetch: Prefetch, file: RepoFile, turn: asyncio.Semaphore) -> None:
         model = prefetch.model
         async with turn:
             await self._arrivals.make_room(model, file, _PATIENCE)
-            with self._arrivals.of(model, file, Excerpt.whole(file.size), Manner.WAITS) as awaited:
+            grace = 0.0 if prefetch.is_guess else GRACE
+            with self._arrivals.of(model, file, Excerpt.whole(file.size), Manner.WAITS, grace) as awaited:
                 prefetch.watches[file.digest] = awaited.watch
                 try:
                     await until_placed(awaited)

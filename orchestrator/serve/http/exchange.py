@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.core.files import Digest
+from orchestrator.core.refs import Ref
 
 LEFT = 499
 """The status, as nginx writes it, of a request whose client left before it had one."""
@@ -32,7 +33,7 @@ class Exchange:
 
     `client` is the address it came from, `caller` the name that its token has, `face` who answers. `path` is as it was
     sent, without the query, which may hold a secret. `blob` and `name` are those of the file that was asked for;
-    `is_closed` says that its repo is gated or private.
+    `ref`, `commit` and `size` are its model and its bytes; `is_closed` says that the repo is gated or private.
     `began`, `first_byte` and `ended` are monotonic seconds; `sent` are bytes of the body. `is_whole`: the answer came
     to its end.
     """
@@ -47,6 +48,9 @@ class Exchange:
     found: Presence | None = None
     blob: Digest | None = None
     name: str = ""
+    ref: Ref | None = None
+    commit: str = ""
+    size: int = 0
     is_closed: bool = False
     is_whole: bool = False
     began: float = field(default_factory=time.monotonic)

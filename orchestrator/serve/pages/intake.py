@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from orchestrator.core.files import Digest
 from orchestrator.core.sizes import format_size
 from orchestrator.core.text import redacted
-from orchestrator.events import Event, Evicted, FileProgress, Notice, Phase, SourceRates
+from orchestrator.events import Event, Evicted, FileProgress, Foreseen, Notice, Phase, SourceRates
 
 _MOST_NEWS = 100
 _MOST_TRANSFERS = 1000
@@ -87,6 +87,9 @@ class Intake:
                     self._rates(event)
                 case Notice():
                     self._notice(event)
+                case Foreseen():
+                    about = f"{event.model} {event.deed}" if event.model else event.deed
+                    self._tell("foreseen", f"{about}: {event.why}")
                 case Evicted():
                     self._counts.evicted += event.size
                     self._tell("evicted", f"{event.model}, {format_size(event.size)}")

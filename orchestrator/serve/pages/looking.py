@@ -6,12 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from orchestrator.serve.foresight.gauge import ExpectedPulls
 from orchestrator.serve.pages.condition import Condition
 from orchestrator.serve.pages.fleet import SeeFleet, SeenFleet
 from orchestrator.serve.pages.lately import Lately
 from orchestrator.upkeep.contents import Contents
 
-_CONDITION_SECONDS, _CONTENTS_SECONDS, _FLEET_SECONDS = 5.0, 10.0, 0.9
+_CONDITION_SECONDS, _CONTENTS_SECONDS, _FLEET_SECONDS, _EXPECTED_SECONDS = 5.0, 10.0, 0.9, 30.0
 """Ages at which each of them is looked at again."""
 _AWAY_SECONDS = 10.0
 """The fleet's, also where its schedulers took long to say nothing."""
@@ -25,14 +26,15 @@ class Looks:
     condition: Condition | None = None
     contents: Contents | None = None
     fleet: SeenFleet | None = None
+    expected: tuple[ExpectedPulls, ...] = ()
     max_size: int | None = None
 
 
 class Looking:
     """Looks again at what was seen long ago. For the thread of the event loop.
 
-    `examine`, `read` and `see_fleet`, for a server that looks on at a fleet, block, and are called in threads of
-    `pool`.
+    `examine`, `read`, `see_fleet`, for a server that looks on at a fleet, and `foretell`, for one that has a forecast,
+    block, and are called in threads of `pool`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Looking:
         examine: Callable[[], Condition],
         read: Callable[[], Contents],
         see_fleet: SeeFleet | None = None,
+        foretell: Callable[[], tuple[ExpectedPulls, ...]] | None = None,
         *,
         pool: Executor,
         max_size: int | None = None,
@@ -47,6 +50,7 @@ class Looking:
         self._condition = Lately(examine, _CONDITION_SECONDS, pool)
         self._contents = Lately(read, _CONTENTS_SECONDS, pool)
         self._fleet = Lately(see_fleet, _FLEET_SECONDS, pool, longest=_AWAY_SECONDS) if see_fleet else None
+        self._expected = Lately(foretell, _EXPECTED_SECONDS, pool) if foretell else None
         self._max_size = max_size
 
     async def condition(self) -> Condition | None:
@@ -57,4 +61,5 @@ class Looking:
         """All of it, as it was lately."""
         condition, contents = await self.condition(), await self._contents.get(patience=1.0)
         fleet = await self._fleet.get(patience=1.0) if self._fleet is not None else None
-        return Looks(condition, contents, fleet, self._max_size)
+        expected = (await self._expected.get(patience=1.0)) or () if self._expected is not None else ()
+        return Looks(condition, contents, fleet, expected, self._max_size)

@@ -1,4 +1,5 @@
-"""Metrics of a server in the text form of Prometheus. Labels have few values: no repo, no client and no path is one."""
+"""Metrics of a server in the text form of Prometheus. Labels have few values: no client and no path is one, and no repo
+but the open ones of which most pulls are expected."""
 
 from __future__ import annotations
 
@@ -54,6 +55,10 @@ class _Families(Collector):
             yield _gauge("glm_aria_cache_bytes", "Bytes of the files in the cache", contents.size)
             yield _gauge("glm_aria_cache_parts_bytes", "Bytes of downloads that are not whole", contents.parts)
             yield _gauge("glm_aria_cache_repos", "Repos in the cache", len(contents.repos))
+        if looks.expected:
+            pulls = [((one.model, one.horizon), one.pulls) for one in looks.expected]
+            about = "Pulls that are expected within a span of time, by the forecast that is used"
+            yield _gauges("glm_aria_predicted_pulls", about, pulls, "model", "horizon")
         if looks.fleet is not None:
             yield from _of_fleet(looks.fleet)
 

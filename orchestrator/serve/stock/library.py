@@ -209,10 +209,13 @@ class Library:
 
     # -- where its bytes are
 
-    def find(self, model: ResolvedModel, file: RepoFile) -> Found:
-        """The state of the file's blob in the cache, as `HfCache.find` tells it. Asks no server."""
+    def find(self, model: ResolvedModel, file: RepoFile, *, is_use: bool = True) -> Found:
+        """The state of the file's blob in the cache, as `HfCache.find` tells it. Asks no server. Where nobody reads it
+        for that, it is no use."""
         with self._looking:
             found = self._cache.blobs.find(model.ref.repo, [file])[file.digest]
+        if not is_use:
+            return found
         on_demand = self._cache.blobs.on_demand
         if found.have is Have.ELSEWHERE and found.path is not None:
             on_demand.lent(found.path.parent.parent.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from orchestrator.cache import census as census_
@@ -16,6 +17,7 @@ from orchestrator.core.sizes import format_size
 from orchestrator.disk import space
 from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
 from orchestrator.events import Emit, Evicted, Notice
+from orchestrator.predict.worth import guesses, order
 from orchestrator.transfer.spans import SMALL
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Kind, Rules
@@ -24,7 +26,7 @@ SETTLED = 60.0
 """Seconds after its last use for which a revision stays: a client asks for its next file."""
 ABANDONED = 3600.0
 """Seconds without a write after which a part goes before whole revisions do."""
-_LOW = 0.9
+LOW = 0.9
 """The share of the allowed size that an eviction goes down to, so that the next request needs none."""
 _AGAIN = 5.0
 """Seconds for which it is not looked again whether something may go."""
@@ -53,7 +55,9 @@ class Room:
 
     `most` are the bytes that the cache may have, with what is reserved; None for as many as the disk holds. To keep to
     that, revisions go that are on the list of `OnDemand`, the longest unused first, but those `in_use`; `gone` hears of
-    them.
+    them. Guesses, which nobody has used, go before all others, and others only where these are not enough. `foreseen`
+    are the folders of repos that somebody will rather ask for than not: they go last of either kind. `low` is the share
+    of `most` that an eviction of what was used goes down to.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class Room:
         self._grown = 0
         # When, for how many bytes and why nothing could go.
         self._refused = (0.0, 0, "")
+        self.foreseen: frozenset[str] = frozenset()
+        self.low = LOW
         self._told: float | None = None
 
     @property
@@ -87,10 +93,10 @@ class Room:
         with self._guard:
             return self._to_come()
 
-    def reserve(self, blobs: Mapping[Digest, int], name: str) -> None:
+    def reserve(self, blobs: Mapping[Digest, int], name: str, *, is_guess: bool = False) -> None:
         """Reserve room for blobs by their sizes, as far as it is not. Raises NoSpaceError, and then none is reserved.
 
-        `name` is what they are, for the message.
+        `name` is what they are, for the message. For a guess nothing goes but other guesses that are not foreseen.
         """
         with self._admitting:  # what is refused takes no room from others, not for a moment
             with self._guard:
@@ -98,12 +104,12 @@ class Room:
                 self._reserved |= fresh
             try:
                 if fresh:
-                    self._make_room(name)
+                    self._make_room(name, is_guess=is_guess)
             except BaseException as error:
                 with self._guard:
                     for digest in fresh:
                         self._reserved.pop(digest, None)
-                if isinstance(error, NoSpaceError):
+                if isinstance(error, NoSpaceError) and not is_guess:
                     self._tell(error)
                 raise
 
@@ -122,6 +128,26 @@ class Room:
         except GlmAriaError as error:
             self._emit(Notice("no-room", f"clients can have nothing fetched: {error.message}"))
 
+    def make_way(self, most: int) -> None:
+        """Let the longest unused of what was used go, until it has so many bytes at most: a guess was used, and the
+        next ones need room. Does what it can."""
+        with self._admitting, suppress(GlmAriaError):
+            count = self._count()
+            only = {key: use for key, use in self._going(time.time()).items() if key not in guesses(self._uses())}
+            self._remove(Rules(time.time(), keep_size=max(0, most - count.beside), only=only, grace=0))
+            self._count()
+
+    @property
+    def guess_room(self) -> int:
+        """The bytes that a guess may have now: what is free, and what guesses have that are not foreseen."""
+        with self._admitting:
+            count = self._count()
+            free = space.space(self._cache.layout.cache_dir).free - space.RESERVE
+            if self.most is not None:
+                free = min(free, self.most - count.total)
+            rules = Rules(time.time(), keep_size=0, only=self._wrong_guesses(time.time()), grace=0)
+            return free + collect(rules, self._cache, act=False).bytes_freed
+
     def _tell(self, error: NoSpaceError) -> None:
         """Tell who can do something about it, and not as often as clients try again. To be called while admitting."""
         now = time.monotonic()
@@ -129,9 +155,14 @@ class Room:
             self._told = now
             self._emit(Notice("no-room", f"a client is refused a file: {error.message}"))
 
-    def _make_room(self, name: str) -> None:
-        if self.most is not None and max(self._missing(), self._lacks_disk()) > 0:
-            self._evict(name)
+    def _make_room(self, name: str, *, is_guess: bool = False) -> None:
+        if self.most is not None and (lack := max(self._missing(), self._lacks_disk())) > 0:
+            if is_guess:
+                self._evict_guesses(lack, self._wrong_guesses(time.time()))
+                if max(self._missing(), self._lacks_disk()) > 0:
+                    raise NoSpaceError(f"{name} has no room but that of what was used", hint=_HINT)
+            else:
+                self._evict(name)
         with self._guard:
             need = self._to_come()
         space.check(need, self._cache.layout.cache_dir)
@@ -187,11 +218,38 @@ class Room:
             self._evict_revisions(count, missing, name)
             self._count()
 
-    def _evict_revisions(self, count: _Count, missing: int, name: str) -> None:
-        in_use, now = self._in_use(), time.time()
-        uses = self._cache.blobs.on_demand.uses()
+    def _uses(self) -> dict[Revision, float]:
+        return self._cache.blobs.on_demand.uses()
+
+    def _going(self, now: float) -> dict[Revision, float]:
+        """The revisions that may go, each with its last use in the order of going."""
+        in_use, uses = self._in_use(), self._uses()
         only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
-        low = min(count.cached - missing, int((self.most or 0) * _LOW) - count.beside)
+        return order(only, {key for key in only if key[0] in self.foreseen}, now)
+
+    def _wrong_guesses(self, now: float) -> dict[Revision, float]:
+        """The guesses that may go for another one."""
+        return {key: use for key, use in guesses(self._going(now)).items() if key[0] not in self.foreseen}
+
+    def _evict_guesses(self, missing: int, wrong: Mapping[Revision, float]) -> int:
+        """Let go of as many of these as are needed. Returns the bytes that are missing then."""
+        if not wrong:
+            return missing
+        count = self._count()
+        missing -= self._remove(Rules(time.time(), keep_size=max(0, count.cached - missing), only=wrong, grace=0))
+        self._count()
+        return missing
+
+    def _evict_revisions(self, count: _Count, missing: int, name: str) -> None:
+        now = time.time()
+        only = self._going(now)
+        if wrong := guesses(only):
+            missing = self._evict_guesses(missing, wrong)
+            if missing <= 0:
+                return
+            count = self._count()
+            only = {key: use for key, use in only.items() if key not in wrong}
+        low = min(count.cached - missing, int((self.most or 0) * self.low) - count.beside)
         rules = Rules(now, keep_size=max(0, low), only=only, grace=0)
         could = collect(rules, self._cache, act=False).bytes_freed
         if could < missing:

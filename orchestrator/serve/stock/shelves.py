@@ -52,6 +52,7 @@ class Shelves:
         self._wanted: dict[Digest, dict[Key, ResolvedModel]] = {}
         self._lacking: Recent[Key, set[Digest]] = Recent(_MOST_MODELS)
         self._reading: Counter[Revision] = Counter()
+        self._guessed: set[Revision] = set()
 
     def refuse(self, model: ResolvedModel, file: RepoFile) -> None:
         """Raise why a file cannot be put there: a closed repo, as `HfCache.refuse_closed` does, its size, or that no
@@ -80,6 +81,16 @@ class Shelves:
                 self._reading[key] -= 1
                 if not self._reading[key]:
                     del self._reading[key]
+
+    @contextmanager
+    def guessing(self, model: ResolvedModel) -> Iterator[None]:
+        """A model comes that nobody asked for: it is on the list of those that may go as one that was not used."""
+        key = model.ref.repo.folder, model.commit
+        self._guessed.add(key)
+        try:
+            yield
+        finally:
+            self._guessed.discard(key)
 
     def in_use(self) -> frozenset[Revision]:
         """The revisions of which somebody reads files, or waits for some."""
@@ -159,7 +170,8 @@ class Shelves:
 
     def _list(self, model: ResolvedModel) -> None:
         if self._on_demand and not self._cache.blobs.snapshot(model).exists():
-            self._cache.blobs.on_demand.came(model.ref.repo, model.commit)
+            is_guess = (model.ref.repo.folder, model.commit) in self._guessed
+            self._cache.blobs.on_demand.came(model.ref.repo, model.commit, is_guess=is_guess)
 
     def _put(self, wishes: Sequence[tuple[Digest, ResolvedModel]], staged: dict[Digest, VerifiedFile]) -> None:
         """Place files in one model. The first model that wants a blob gets the staged file, the others a link to it."""

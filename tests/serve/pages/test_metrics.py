@@ -41,7 +41,7 @@ def busy() -> bytes:
     intake.take(Notice("mirror-lied", "it lied about org/secret-name", mirror="liar"))
     condition = Condition((Check("cache", is_ok=True), Check("root", is_ok=False, is_needed=False)), 10, 20)
     intake.take(Evicted("org/secret-name@1", 70))
-    return text_of(traffic, intake, Looks(condition, Contents("somewhere", (), 300, 40), FLEET, 1000))
+    return text_of(traffic, intake, Looks(condition, Contents("somewhere", (), 300, 40), FLEET, (), 1000))
 
 
 def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -19,7 +19,7 @@ from orchestrator.core.plan import Have
 from orchestrator.core.refs import RepoId, RepoType, Target
 from orchestrator.disk import space
 from orchestrator.errors import NoSpaceError, TemporaryError, UnsafeError
-from orchestrator.events import Evicted
+from orchestrator.events import Evicted, Notice
 from orchestrator.serve.stock.room import ABANDONED, Room
 from orchestrator.system.signals import Stop
 from orchestrator.upkeep.verify import Health, VerifyRequest, verify
@@ -247,3 +247,59 @@ def test_a_cache_that_is_too_large_is_made_smaller_at_once_or_that_is_told(cache
     room_of(cache, 500, heard=heard).shrink()
     assert heard.codes == ["no-room"]
     assert is_here(cache, REPO, plain.file_of("config.json", FILES["config.json"]))
+
+
+def guessed(cache: Cache, repo: RepoId, commit: str, content: bytes) -> RepoFile:
+    """A revision that was fetched before anybody asked for it."""
+    cache.blobs.on_demand.came(repo, commit, is_guess=True)
+    plain.put(cache, {"model.bin": content}, repo=repo, commit=commit)
+    return plain.file_of("model.bin", content)
+
+
+def test_a_guess_goes_before_what_was_used_and_only_as_far_as_needed(cache: Cache) -> None:
+    used = brought(cache, REPO, ONE, b"u" * 600, age=9000)
+    guess = guessed(cache, OTHER, TWO, b"g" * 300)
+    room_of(cache, 1000).reserve(blob(350), "new")
+    assert is_here(cache, REPO, used)
+    assert not is_here(cache, OTHER, guess)
+
+
+def test_for_a_guess_nothing_goes_but_another_one_that_is_not_foreseen(cache: Cache) -> None:
+    used = brought(cache, REPO, ONE, b"u" * 600, age=9000)
+    guess = guessed(cache, OTHER, TWO, b"g" * 300)
+    heard, sizes = Heard(), blob(350)
+    room = room_of(cache, 1000, heard=heard)
+    room.foreseen = frozenset([OTHER.folder])
+    assert room.guess_room == 100
+    with pytest.raises(NoSpaceError):
+        room.reserve(sizes, "guess", is_guess=True)
+    assert is_here(cache, OTHER, guess)
+    room.foreseen = frozenset()
+    assert room.guess_room == 400
+    room.reserve(sizes, "guess", is_guess=True)
+    assert is_here(cache, REPO, used)
+    assert not is_here(cache, OTHER, guess)
+    with pytest.raises(NoSpaceError):
+        room.reserve(blob(500, b"larger"), "guess", is_guess=True)
+    assert is_here(cache, REPO, used)
+    assert not [event for event in heard.events if isinstance(event, Notice)]
+
+
+def test_what_is_foreseen_goes_last(cache: Cache) -> None:
+    foreseen = brought(cache, REPO, ONE, b"f" * 400, age=9000)
+    other = brought(cache, OTHER, TWO, b"o" * 400, age=100)
+    room = room_of(cache, 1000)
+    room.foreseen = frozenset([REPO.folder])
+    room.reserve(blob(400), "new")
+    assert is_here(cache, REPO, foreseen)
+    assert not is_here(cache, OTHER, other)
+
+
+def test_way_is_made_by_the_longest_unused_and_by_no_guess(cache: Cache) -> None:
+    old = brought(cache, REPO, ONE, b"u" * 400, age=9000)
+    new = brought(cache, REPO, TWO, b"n" * 300, age=100)
+    guess = guessed(cache, OTHER, TWO, b"g" * 200)
+    room_of(cache, 1000).make_way(600)
+    assert not is_here(cache, REPO, old)
+    assert is_here(cache, REPO, new)
+    assert is_here(cache, OTHER, guess)

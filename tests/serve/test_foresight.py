@@ -1,0 +1,166 @@
+"""A server fetches what a forecast makes worth it before a client asks, and never beside one."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cache.layout import CacheLayout
+from orchestrator.cache.state_dir import open_state_dir
+from orchestrator.predict.demand import Demand
+from orchestrator.predict.forecast import HOUR, Forecast
+from orchestrator.predict.log import DemandLog
+from orchestrator.predict.trained import Trained, TrainedFile
+from tests.hub.content import generate
+from tests.hub.loopback import LoopbackHub
+from tests.hub.repos import Repo
+from tests.hub.shaping import Shape
+from tests.machine.machine import Machine, content, until
+from tests.serve.conftest import Users, assert_unseen
+from tests.serve.servers import Server, ended, hf
+
+SIZE = 8 << 20
+FILES: dict[str, Any] = {"config.json": b"{}", "big.safetensors": generate(SIZE, 7)}
+TOTAL = sum(len(bytes(file)) for file in FILES.values())
+"""The bytes of the model that is foreseen."""
+
+
+def asked(hub: LoopbackHub) -> list[str]:
+    """The files of which bytes were asked for."""
+    return [seen.file for seen in hub.log.requests(method="GET") if seen.file is not None]
+
+
+def state_of(machine: Machine) -> Path:
+    machine.cache.mkdir(parents=True, exist_ok=True)
+    return open_state_dir(CacheLayout.at(machine.cache))
+
+
+def trained(machine: Machine, model: str = "org/foreseen@main", *, is_used: bool = True) -> None:
+    """A forecast by which somebody asks for a model within the hour, after users waited for models of a kind."""
+    now = time.time()
+    start = now - now % HOUR
+    forecast = Forecast(start, {model: (9.0,) * 48}, "ridge", is_used)
+    state = state_of(machine)
+    TrainedFile(state).save(Trained(forecast, (), 1000, 1000, "a test says so"))
+    past = [Demand(now - 7 * 24 * HOUR, "org/other@main", 10**9, 10**9, 1000.0) for _ in range(10)]
+    DemandLog(state).add([*past, Demand(now - 24 * HOUR, model, TOTAL, TOTAL, 10.0)])
+
+
+ON = {"GLM_ARIA_PREDICT": "1"}
+
+
+def started(machine: Machine, *words: str, **env: str) -> Server:
+    return Server.start(machine, "--no-mirrors", "--progress", "json", *words, env=env)
+
+
+def deeds(server: Server) -> list[tuple[str, str]]:
+    """What a server that is stopped now had told of what it foresaw, but for what is about all models."""
+    lines = [json.loads(line) for line in server.stop().err.splitlines() if line.startswith('{"event"')]
+    return [(line["model"], line["deed"]) for line in lines if line["event"] == "foreseen" and line["model"]]
+
+
+def is_here(machine: Machine) -> bool:
+    repo = machine.cache / "models--org--foreseen"
+    ref = repo / "refs" / "main"
+    return ref.exists() and content(repo / "snapshots" / ref.read_text()).keys() == FILES.keys()
+
+
+def last_uses(machine: Machine) -> list[float]:
+    return [path.stat().st_mtime for path in state_of(machine).glob("on-demand/*foreseen/*")]
+
+
+def test_a_foreseen_model_is_here_before_a_client_asks(machine: Machine, hub: LoopbackHub, users: Users) -> None:
+    hub.add(Repo("model", "org/foreseen", FILES))
+    trained(machine)
+    server = started(machine, **ON)
+    assert until(lambda: is_here(machine))
+    assert last_uses(machine) == [0.0]
+    assert 'glm_aria_predicted_pulls{horizon="1h",model="org/foreseen@main"}' in server.shown()
+    hub.stop_face("hub")
+    assert users(server).hf("download", "org/foreseen").returncode == 0
+    assert last_uses(machine) > [time.time() - 600]
+    assert deeds(server) == [("org/foreseen@main", "fetches"), ("org/foreseen@main", "has fetched")]
+    assert_unseen(machine, hub)
+
+
+def slowly_fetched(machine: Machine, hub: LoopbackHub) -> Server:
+    """A server that is fetching ahead, and has hardly begun."""
+    hub.add(Repo("model", "org/foreseen", FILES))
+    hub.faces["cdn"].shape = Shape(total_rate=2e5)
+    trained(machine)
+    server = started(machine, **ON)
+    assert until(lambda: "big.safetensors" in asked(hub))
+    return server
+
+
+def test_a_client_that_comes_meanwhile_has_the_line_alone(machine: Machine, hub: LoopbackHub, users: Users) -> None:
+    hub.add(Repo("model", "org/small", {"small.bin": generate(50_000, 3)}))
+    server = slowly_fetched(machine, hub)
+    assert users(server).hf("download", "org/small").returncode == 0
+    files = asked(hub)
+    assert "big.safetensors" not in files[files.index("small.bin") :]
+    assert hub.log.bytes_sent(file="big.safetensors") < SIZE
+    assert not is_here(machine)
+    assert deeds(server) == [("org/foreseen@main", "fetches"), ("org/foreseen@main", "stops")]
+
+
+def test_a_client_that_wants_what_is_fetched_ahead_gets_the_rest_of_it(
+    machine: Machine, hub: LoopbackHub, users: Users
+) -> None:
+    server = slowly_fetched(machine, hub)
+    user = users(server)
+    running = user.start(*hf("download", "org/foreseen"))
+    assert until(lambda: '"clients": []' not in server.shown())
+    hub.faces["cdn"].shape = Shape()
+    assert ended(running).returncode == 0
+    assert user.hf("cache", "verify", "org/foreseen").returncode == 0
+    assert deeds(server)[:2] == [("org/foreseen@main", "fetches"), ("org/foreseen@main", "stops")]
+
+
+def test_a_pull_of_the_user_has_the_line_alone(machine: Machine, hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/small", {"small.bin": generate(400_000, 3)}))
+    server = slowly_fetched(machine, hub)
+    machine.pull("org/small", "--no-mirrors").ended(0)
+    assert not is_here(machine)
+    assert deeds(server) == [("org/foreseen@main", "fetches"), ("org/foreseen@main", "stops")]
+
+
+def test_a_dry_run_tells_and_fetches_nothing(machine: Machine, hub: LoopbackHub) -> None:
+    hub.add(Repo("model", "org/foreseen", FILES))
+    trained(machine)
+    server = started(machine, **ON, GLM_ARIA_PREDICT_DRY_RUN="1")
+    assert until(lambda: '"code": "foreseen"' in server.shown())
+    assert asked(hub) == []
+    assert deeds(server) == [("org/foreseen@main", "would fetch")]
+
+
+@pytest.mark.parametrize(("env", "is_used"), [({}, True), (ON, False)], ids=["switched off", "no better than naive"])
+def test_nothing_is_asked_of_the_hub(
+    machine: Machine, hub: LoopbackHub, users: Users, env: dict[str, str], is_used: bool
+) -> None:
+    hub.add(Repo("model", "org/foreseen", FILES))
+    trained(machine, is_used=is_used)
+    server = started(machine, **env)
+    assert "glm_aria_predicted_pulls" not in server.shown()
+    assert users(server).hf("download", "org/m").returncode == 0
+    assert not [seen for seen in hub.log.requests() if "foreseen" in seen.path]
+    assert deeds(server) == []
+
+
+def test_what_clients_want_is_noted_once_a_session(machine: Machine, hub: LoopbackHub, users: Users) -> None:
+    for _ in range(2):
+        server = started(machine)
+        assert users(server).hf("download", "org/m").returncode == 0
+        server.stop()
+    log = DemandLog(state_of(machine))
+    first, second = log.read()
+    assert (first.model, second.model) == ("org/m@main", "org/m@main")
+    assert first.size == second.size == first.came
+    assert first.waited > 0
+    assert (second.came, second.waited) == (0, 0)
+    assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
