@@ -1,7 +1,7 @@
 """Replay of a trace against a cache of a size and a line of a rate: what users wait, with guesses and without.
 
 The line brings one model at a time, to users in the order in which they ask, and guesses only while no user waits. The
-cache is that of `serve`: what is the longest unused goes, down to nine tenths of what it may have. Units: unix seconds,
+cache is that of `serve`: see `order` for what goes, down to nine tenths of what it may have. Units: unix seconds,
 seconds, bytes.
 """
 
@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR, Forecast
-from orchestrator.predict.worth import GuessTerms, Judgement, account_of, choose, foreseen, guesses, held_back, order
+from orchestrator.predict.worth import (
+    GuessTerms,
+    Judgement,
+    account_of,
+    choose,
+    foreseen,
+    guesses,
+    held_back,
+    likely,
+    order,
+)
 
 LOW = 0.9
 """The share of the allowed size that an eviction goes down to."""
@@ -104,6 +114,7 @@ class _Replay:
         self._sizes: dict[str, int] = {}
         self._forecast: Forecast | None = None
         self._foreseen: frozenset[str] = frozenset()
+        self._likely: dict[str, float] = {}
         self._renew_at = self._look_at = since
         self._now = self._free_at = 0.0
         self._ends: dict[str, float] = {}
@@ -130,7 +141,7 @@ class _Replay:
             self._guesses[held.guess].was_used = True
             held.guess = None
         if left:
-            self._make_room(left, model, at)
+            self._make_room(left, model)
             self._free_at = self._ends[model] = max(at, self._free_at) + left / self._premises.rate
             self._users.append((at, left))
             held = _Held(demand.size, demand.size, at)
@@ -139,7 +150,7 @@ class _Replay:
             if self._fits(held.done - self._done(model), self._premises.size):
                 self._held[model] = held
             if is_guess and self._terms is not None:
-                self._let_go(model, at, (1 - self._terms.share) * self._premises.size)
+                self._let_go(model, (1 - self._terms.share) * self._premises.size)
         self._sizes[model] = demand.size
         if at >= self._since:
             self._asked += 1
@@ -159,6 +170,7 @@ class _Replay:
         if forecast is None:
             return
         self._foreseen = foreseen(forecast, now, terms.horizon)
+        self._likely = likely(forecast, now)
         if held_back(forecast, int(now % _DAY) // 60, terms, is_busy=self._free_at > now):
             return
         missing = {model: self._sizes[model] - self._done(model) for model in forecast.pulls if model in self._sizes}
@@ -197,9 +209,10 @@ class _Replay:
             held.done += come
             begin += come / self._premises.rate
 
-    def _make_room(self, need: int, model: str, now: float) -> None:
+    def _make_room(self, need: int, model: str) -> None:
         """Let go of guesses as far as that is enough, else also of what was used, as far as the next wish needs it."""
-        uses = order({name: held.used for name, held in self._held.items() if name != model}, self._foreseen, now)
+        held = {name: held.used for name, held in self._held.items() if name != model}
+        uses = order(held, self._foreseen, self._likely)
         last = sorted(uses, key=lambda name: (uses[name], name))
         wrong = len(guesses(uses))
         for name in last[:wrong]:
@@ -209,26 +222,20 @@ class _Replay:
         if self._fits(need, self._premises.size):
             return
         for name in last[wrong:]:
-            if self._fits(need, self._low * self._premises.size):
+            if self._fits(need, LOW * self._premises.size):
                 return
             self._drop(name)
 
-    def _let_go(self, model: str, now: float, most: float) -> None:
+    def _let_go(self, model: str, most: float) -> None:
         """Make the room of a guess that somebody used free again, as a miss would: the longest unused goes."""
         uses = {name: held.used for name, held in self._held.items() if held.used}
         used = sum(self._held[name].done for name in uses)
-        last = order(uses, self._foreseen, now)
+        last = order(uses, self._foreseen, self._likely)
         for name in sorted(last, key=lambda name: (last[name], name)):
             if used <= most or name == model:
                 return
             used -= self._done(name)
             self._drop(name)
-
-    @property
-    def _low(self) -> float:
-        """The share that an eviction for a user goes down to: where there are guesses, these need room."""
-        is_guessing = self._terms is not None and self._forecast is not None and self._forecast.is_used
-        return 1 - self._terms.share if self._terms is not None and is_guessing else LOW
 
     def _fits(self, need: int, most: float) -> bool:
         return self._total() + need <= most

@@ -22,14 +22,15 @@ from orchestrator.core.speeds import DaySpan
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR, Forecast
 
-SPAN = 28 * 24 * HOUR
+_DAY = 24 * HOUR
+SPAN = 28 * _DAY
 """The time of which an `Account` tells."""
 FIRST = 0.015
 """The share of the bytes that users had fetched which guesses may cost before one of them was used."""
 EARNED = 0.5
 """The bytes of wrong guesses that a byte of a right one pays for: two of three have to be right."""
 GUESS, _FORESEEN = 0.0, 1.0
-"""Last uses of a guess, and in `order` of one that is foreseen: before those of all that was used."""
+"""The last use of a guess, and its number in `order`: that of one which is foreseen is the second."""
 
 Key = TypeVar("Key")
 
@@ -58,7 +59,7 @@ class GuessTerms:
     """The terms on which models are fetched ahead: `price` is the waiting in seconds that a byte has to save, `most`
     the bytes of a day, `windows` the hours for it (empty: all), `horizon` the seconds in which somebody has to ask.
 
-    Who uses a guess has the longest unused of the cache go, as a miss would, until this `share` of it is free for the
+    Who uses a guess has what is the least likely used go, as a miss would, until this `share` of it is free for the
     next guesses.
     """
 
@@ -123,6 +124,14 @@ def foreseen(forecast: Forecast, now: float, seconds: float) -> frozenset[str]:
     return frozenset(model for model in forecast.pulls if probability(forecast, model, now, seconds) > 0.5)
 
 
+def likely(forecast: Forecast, now: float) -> dict[str, float]:
+    """The probability, to a tenth, that somebody asks for each model within a day; none where the forecast may not
+    be used."""
+    if not forecast.is_used:
+        return {}
+    return {model: round(probability(forecast, model, now, _DAY), 1) for model in forecast.pulls}
+
+
 def rate_of(demands: Iterable[Demand]) -> float | None:
     """The bytes a second at which models came for those who waited for them; None where nobody did."""
     waited = [demand for demand in demands if demand.came and demand.waited > 0]
@@ -146,10 +155,10 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
     """
     left = {Judgement.DAY: terms.most - account.day, Judgement.CREDIT: account.credit, Judgement.ROOM: room}
     choices = []
-    likely = {model: probability(forecast, model, now, terms.horizon) for model in missing}
-    for model in sorted(missing, key=lambda model: (-likely[model], model)):
+    chances = {model: probability(forecast, model, now, terms.horizon) for model in missing}
+    for model in sorted(missing, key=lambda model: (-chances[model], model)):
         size = missing[model]
-        saves, costs = likely[model] * size / rate, size * terms.price
+        saves, costs = chances[model] * size / rate, size * terms.price
         judgement = Judgement.FETCH
         if not size:
             judgement = Judgement.HERE
@@ -159,18 +168,20 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
             judgement = next((why for why, most in left.items() if size > most), judgement)
         if judgement is Judgement.FETCH:
             left = {why: most - size for why, most in left.items()}
-        choices.append(Weighed(model, size, likely[model], saves, costs, judgement))
+        choices.append(Weighed(model, size, chances[model], saves, costs, judgement))
     return tuple(choices)
 
 
-def order(uses: Mapping[Key, float], foreseen: Collection[Key], now: float) -> dict[Key, float]:
-    """The last use of each for the order in which they go, the smallest first. What was used and is foreseen goes last,
-    as if it were used now; of guesses, those that are not foreseen go first."""
-    return {key: use if key not in foreseen else _FORESEEN if use == GUESS else now for key, use in uses.items()}
+def order(uses: Mapping[Key, float], foreseen: Collection[Key], likely: Mapping[Key, float]) -> dict[Key, float]:
+    """A number for each of these last uses by which they go, the smallest first: guesses, whose last use is 0, of which
+    those that are `foreseen` stay longer; then what was used, by how `likely` it is wanted, and by its last use."""
+    used = sorted((key for key, use in uses.items() if use != GUESS), key=lambda key: (likely.get(key, 0.0), uses[key]))
+    of_guesses = {key: _FORESEEN if key in foreseen else GUESS for key, use in uses.items() if use == GUESS}
+    return of_guesses | {key: _FORESEEN + place for place, key in enumerate(used, 1)}
 
 
 def guesses(uses: Mapping[Key, float]) -> dict[Key, float]:
-    """Those of these last uses that are of guesses: all that may go for another guess."""
+    """Those of these last uses, or of these numbers of `order`, that are of guesses."""
     return {key: use for key, use in uses.items() if use <= _FORESEEN}
 
 
@@ -189,5 +200,5 @@ def account_of(
         total(True),
         total(False),
         total(None),
-        sum(size for at, size, _ in late if at > now - 24 * HOUR),
+        sum(size for at, size, _ in late if at > now - _DAY),
     )

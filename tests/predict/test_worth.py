@@ -23,6 +23,7 @@ from orchestrator.predict.worth import (
     foreseen,
     guesses,
     held_back,
+    likely,
     order,
     probability,
     rate_of,
@@ -118,6 +119,8 @@ def test_nothing_is_fetched_ahead(
 def test_a_forecast_that_may_not_be_used_foresees_nothing() -> None:
     assert foreseen(FORECAST, START, HOUR) == {"org/sure", "org/maybe"}
     assert foreseen(replace(FORECAST, is_used=False), START, HOUR) == frozenset()
+    assert likely(FORECAST, START) == {"org/sure": 1.0, "org/maybe": 0.5, "org/hardly": 0.0}
+    assert likely(replace(FORECAST, is_used=False), START) == {}
 
 
 def test_a_probability_is_one_however_much_is_expected() -> None:
@@ -126,9 +129,9 @@ def test_a_probability_is_one_however_much_is_expected() -> None:
     assert probability(FORECAST, "org/sure", START + HOUR, HOUR) == 0
 
 
-def test_guesses_go_before_all_that_was_used_and_the_foreseen_last_of_each() -> None:
+def test_guesses_go_before_all_that_was_used_and_what_is_likely_wanted_last() -> None:
     uses = {"old": 100.0, "used": 500.0, "guess": 0.0, "right guess": 0.0, "old and foreseen": 50.0}
-    last = order(uses, {"right guess", "old and foreseen"}, 1000.0)
+    last = order(uses, {"right guess", "old and foreseen"}, {"old and foreseen": 0.8})
     assert sorted(last, key=lambda name: last[name]) == ["guess", "right guess", "old", "used", "old and foreseen"]
     assert set(guesses(last)) == {"guess", "right guess"}
 

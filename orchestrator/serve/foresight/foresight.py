@@ -34,6 +34,7 @@ from orchestrator.predict.worth import (
     choose,
     foreseen,
     held_back,
+    likely,
     probability,
     rate_of,
 )
@@ -42,7 +43,7 @@ from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching
 from orchestrator.serve.foresight.guesses import Guess, GuessFile, judged
 from orchestrator.serve.foresight.sessions import IDLE, Session, Sessions
 from orchestrator.serve.http.refusals import Refused
-from orchestrator.serve.stock.room import LOW, Room
+from orchestrator.serve.stock.room import Room
 
 _MOST_ASKED = 20
 """Models that the root is asked about at a look, the most probable first."""
@@ -133,12 +134,11 @@ class Foresight:
         """Decide, and fetch what is worth it."""
         now = time.time()
         forecast = await self._do(self._forecast)
+        if not manner.is_dry:
+            self._protect(forecast, now, manner.terms.horizon)
         if forecast is None:
             self._say("", "waits", "there is no forecast of today: glm-aria predict train makes one")
             return
-        seen = foreseen(forecast, now, manner.terms.horizon)
-        self._room.foreseen = frozenset(ref.repo.folder for ref in map(_ref, seen) if ref is not None)
-        self._room.low = 1 - manner.terms.share if forecast.is_used and not manner.is_dry else LOW
         clock = datetime.now().astimezone()
         is_busy = self.sessions.quiet < manner.quiet or await self._do(self._is_pulling)
         why = held_back(forecast, 60 * clock.hour + clock.minute, manner.terms, is_busy=is_busy)
@@ -155,6 +155,13 @@ class Foresight:
             elif not await self._fetch(weighed, plans[weighed.model], manner):
                 return
 
+    def _protect(self, forecast: Forecast | None, now: float, horizon: float) -> None:
+        """Have what is foreseen go last when room is needed."""
+        seen = foreseen(forecast, now, horizon) if forecast is not None else ()
+        chances = likely(forecast, now) if forecast is not None else {}
+        self._room.foreseen = frozenset(ref.repo.folder for ref in map(_ref, seen) if ref is not None)
+        self._room.likely = {ref.repo.folder: chances[model] for model in chances if (ref := _ref(model)) is not None}
+
     async def _weigh(
         self, forecast: Forecast, now: float, terms: GuessTerms, plans: dict[str, Prefetch]
     ) -> tuple[Weighed, ...]:
@@ -168,10 +175,10 @@ class Foresight:
         sizes: dict[str, int] = {}
         for demand in demands:
             sizes[demand.model] = max(sizes.get(demand.model, 0), demand.size)
-        likely = {model: probability(forecast, model, now, terms.horizon) for model in forecast.pulls if model in sizes}
-        worth = [model for model, share in likely.items() if share / rate > terms.price]
+        chances = {model: probability(forecast, model, now, terms.horizon) for model in sizes}
+        worth = [model for model, chance in chances.items() if chance / rate > terms.price]
         missing: dict[str, int] = {}
-        for model in sorted(worth, key=lambda model: (-likely[model], model))[:_MOST_ASKED]:
+        for model in sorted(worth, key=lambda model: (-chances[model], model))[:_MOST_ASKED]:
             plan = await self._plan(model, sizes[model])
             if plan is not None:
                 plans[model] = plan

@@ -26,7 +26,7 @@ SETTLED = 60.0
 """Seconds after its last use for which a revision stays: a client asks for its next file."""
 ABANDONED = 3600.0
 """Seconds without a write after which a part goes before whole revisions do."""
-LOW = 0.9
+_LOW = 0.9
 """The share of the allowed size that an eviction goes down to, so that the next request needs none."""
 _AGAIN = 5.0
 """Seconds for which it is not looked again whether something may go."""
@@ -56,8 +56,8 @@ class Room:
     `most` are the bytes that the cache may have, with what is reserved; None for as many as the disk holds. To keep to
     that, revisions go that are on the list of `OnDemand`, the longest unused first, but those `in_use`; `gone` hears of
     them. Guesses, which nobody has used, go before all others, and others only where these are not enough. `foreseen`
-    are the folders of repos that somebody will rather ask for than not: they go last of either kind. `low` is the share
-    of `most` that an eviction of what was used goes down to.
+    are the folders of repos that somebody will rather ask for than not: of guesses they go last. What was used
+    goes by how `likely` somebody asks for a repo, by its folder, and then the longest unused first.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Room:
         # When, for how many bytes and why nothing could go.
         self._refused = (0.0, 0, "")
         self.foreseen: frozenset[str] = frozenset()
-        self.low = LOW
+        self.likely: Mapping[str, float] = {}
         self._told: float | None = None
 
     @property
@@ -225,7 +225,8 @@ class Room:
         """The revisions that may go, each with its last use in the order of going."""
         in_use, uses = self._in_use(), self._uses()
         only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
-        return order(only, {key for key in only if key[0] in self.foreseen}, now)
+        foreseen = {key for key in only if key[0] in self.foreseen}
+        return order(only, foreseen, {key: self.likely.get(key[0], 0.0) for key in only})
 
     def _wrong_guesses(self, now: float) -> dict[Revision, float]:
         """The guesses that may go for another one."""
@@ -249,7 +250,7 @@ class Room:
                 return
             count = self._count()
             only = {key: use for key, use in only.items() if key not in wrong}
-        low = min(count.cached - missing, int((self.most or 0) * self.low) - count.beside)
+        low = min(count.cached - missing, int((self.most or 0) * _LOW) - count.beside)
         rules = Rules(now, keep_size=max(0, low), only=only, grace=0)
         could = collect(rules, self._cache, act=False).bytes_freed
         if could < missing:

@@ -24,7 +24,7 @@ class Slow:
     def __init__(self) -> None:
         self.looks, self.may_end = threading.Event(), threading.Event()
 
-    def find(self, *_asked: object) -> Found:
+    def find(self, *_asked: object, **_how: object) -> Found:
         self.looks.set()
         self.may_end.wait(60)
         return Found(Have.NOTHING)

@@ -285,11 +285,11 @@ def test_for_a_guess_nothing_goes_but_another_one_that_is_not_foreseen(cache: Ca
     assert not [event for event in heard.events if isinstance(event, Notice)]
 
 
-def test_what_is_foreseen_goes_last(cache: Cache) -> None:
+def test_what_is_likely_wanted_goes_last(cache: Cache) -> None:
     foreseen = brought(cache, REPO, ONE, b"f" * 400, age=9000)
     other = brought(cache, OTHER, TWO, b"o" * 400, age=100)
     room = room_of(cache, 1000)
-    room.foreseen = frozenset([REPO.folder])
+    room.likely = {REPO.folder: 0.8, OTHER.folder: 0.2}
     room.reserve(blob(400), "new")
     assert is_here(cache, REPO, foreseen)
     assert not is_here(cache, OTHER, other)

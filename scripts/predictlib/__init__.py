@@ -1,0 +1,1 @@
+"""Replays of generated traces, with prefetch and without."""
