@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.app.compose import mover_of, open_cache, open_shared, open_sources, sites_of, sweep
 from orchestrator.app.peers.openness import open_to
 from orchestrator.app.peers.this_node import Membership
-from orchestrator.app.predicting.acting import expected_of, is_pulling, manner_of
+from orchestrator.app.predicting.acting import conduct_of, expected_of, is_pulling
 from orchestrator.app.predicting.current import current
 from orchestrator.app.registry.facade import Facade, open_registry
 from orchestrator.cache.cache import Cache
@@ -31,7 +31,7 @@ from orchestrator.serve.delivery.prefetch import Prefetching
 from orchestrator.serve.delivery.snippets import Snippets
 from orchestrator.serve.delivery.waiting import Waiting
 from orchestrator.serve.foresight.foresight import Acting, Foresight
-from orchestrator.serve.foresight.sessions import Sessions
+from orchestrator.serve.foresight.sessions import ClientSessions
 from orchestrator.serve.pages.board import Board
 from orchestrator.serve.pages.condition import Examination
 from orchestrator.serve.pages.fleet import SeeFleet
@@ -206,8 +206,8 @@ def _foresight(  # noqa: PLR0917 - what is here, what brings more, and who hears
     settings: Settings, cache: Cache, room: Room, prefetching: Prefetching, looking: Executor, emit: Emit
 ) -> Iterator[Foresight]:
     """Foresight as the settings say. What clients wanted is noted in any case."""
-    acting = Acting(partial(current, settings), partial(is_pulling, cache.state_dir), manner_of(settings))
-    foresight = Foresight(Sessions(), cache, room, prefetching, acting, pool=looking, emit=emit)
+    acting = Acting(partial(current, settings), partial(is_pulling, cache.state_dir), conduct_of(settings))
+    foresight = Foresight(ClientSessions(), cache, room, prefetching, acting, pool=looking, emit=emit)
     try:
         yield foresight
     finally:

@@ -13,7 +13,7 @@ from orchestrator.errors import GlmAriaError
 from orchestrator.predict.forecast import HOUR
 from orchestrator.predict.worth import GuessTerms
 from orchestrator.runs.store import RunStore
-from orchestrator.serve.foresight.foresight import Manner
+from orchestrator.serve.foresight.foresight import Conduct
 from orchestrator.serve.foresight.gauge import ExpectedPulls, expected_pulls
 from orchestrator.settings import Settings
 
@@ -22,14 +22,14 @@ _SOON, _AFTER_WINDOW = 2 * HOUR, 12 * HOUR
 """Seconds in which somebody has to ask: where it is fetched at any time, and where there are hours for that."""
 
 
-def manner_of(settings: Settings) -> Manner | None:
-    """The manner in which a server fetches ahead; None where it is not to."""
+def conduct_of(settings: Settings) -> Conduct | None:
+    """The conduct in which a server fetches ahead; None where it is not to."""
     if not settings.predict_enabled or settings.offline:
         return None
     windows = settings.predict_windows
     horizon = _AFTER_WINDOW if windows else _SOON
     terms = GuessTerms(settings.predict_price / _GB, settings.predict_daily or sys.maxsize, windows, horizon)
-    return Manner(terms, settings.predict_dry_run)
+    return Conduct(terms, settings.predict_dry_run)
 
 
 def is_pulling(state_dir: Path) -> bool:

@@ -41,7 +41,7 @@ from orchestrator.predict.worth import (
 from orchestrator.serve.access.callers import ANYBODY
 from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching
 from orchestrator.serve.foresight.guesses import Guess, GuessFile, judged
-from orchestrator.serve.foresight.sessions import IDLE, Session, Sessions
+from orchestrator.serve.foresight.sessions import IDLE, ClientSessions, Session
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.stock.room import Room
 
@@ -54,8 +54,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """The manner of a server: `terms`, and whether it only tells what it would do (`is_dry`). It looks again every
+class Conduct:
+    """The conduct of a server: `terms`, and whether it only tells what it would do (`is_dry`). It looks again every
     `step` seconds, or `quiet` seconds after the last client has gone, and at the user's pulls every `glance`."""
 
     terms: GuessTerms
@@ -67,12 +67,12 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """What a server acts upon, and how: `forecast` tells the present one, `is_pulling` whether a pull of the user's
-    goes on. Both block. Without a `manner` it does nothing but note."""
+    """The things that a server acts upon: `forecast` tells the present one, `is_pulling` whether a pull of the user's goes
+    on. Both block. Without a `conduct` it does nothing but note."""
 
     forecast: Callable[[], Forecast | None]
     is_pulling: Callable[[], bool]
-    manner: Manner | None
+    conduct: Conduct | None
 
 
 class Foresight:
@@ -81,7 +81,7 @@ class Foresight:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: ClientSessions,
         cache: Cache,
         room: Room,
         prefetching: Prefetching,
@@ -96,7 +96,7 @@ class Foresight:
         self._prefetching = prefetching
         self._forecast = acting.forecast
         self._is_pulling = acting.is_pulling
-        self._manner = acting.manner
+        self._conduct = acting.conduct
         self._pool = pool
         self._emit = emit
         self._log = DemandLog(cache.state_dir)
@@ -107,52 +107,52 @@ class Foresight:
         """Look again and again what is worth it, until it is cancelled."""
         while True:
             await self._do(partial(self._note, self.sessions.over()))
-            if (manner := self._manner) is None:
+            if (conduct := self._conduct) is None:
                 await asyncio.sleep(IDLE)
                 continue
             self.sessions.stirred.clear()
             try:
-                await self._look(manner)
+                await self._look(conduct)
             except (GlmAriaError, Refused) as error:
                 self._say("", "waits", error.message)
             except Exception as bug:  # noqa: BLE001 - the last place: a bug is told here, and the server lives on
                 self._emit(Notice("foresight-failed", redacted(f"foresight failed: {type(bug).__name__}: {bug}")))
-            await self._rest(manner)
+            await self._rest(conduct)
 
     def close(self) -> None:
         """Note the sessions that are open yet. To be called when nobody is answered any more."""
         self._note(self.sessions.over(0.0))
 
-    async def _rest(self, manner: Manner) -> None:
+    async def _rest(self, conduct: Conduct) -> None:
         """Wait for the next look: for a while, and for longer while clients ask for something."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.sessions.stirred.wait(), manner.step)
-        while self.sessions.quiet < manner.quiet:
-            await asyncio.sleep(max(0.1, manner.quiet - self.sessions.quiet))
+            await asyncio.wait_for(self.sessions.stirred.wait(), conduct.step)
+        while self.sessions.quiet < conduct.quiet:
+            await asyncio.sleep(max(0.1, conduct.quiet - self.sessions.quiet))
 
-    async def _look(self, manner: Manner) -> None:
+    async def _look(self, conduct: Conduct) -> None:
         """Decide, and fetch what is worth it."""
         now = time.time()
         forecast = await self._do(self._forecast)
-        if not manner.is_dry:
-            self._protect(forecast, now, manner.terms.horizon)
+        if not conduct.is_dry:
+            self._protect(forecast, now, conduct.terms.horizon)
         if forecast is None:
             self._say("", "waits", "there is no forecast of today: glm-aria predict train makes one")
             return
         clock = datetime.now().astimezone()
-        is_busy = self.sessions.quiet < manner.quiet or await self._do(self._is_pulling)
-        why = held_back(forecast, 60 * clock.hour + clock.minute, manner.terms, is_busy=is_busy)
+        is_busy = self.sessions.quiet < conduct.quiet or await self._do(self._is_pulling)
+        why = held_back(forecast, 60 * clock.hour + clock.minute, conduct.terms, is_busy=is_busy)
         if why is not None:
             self._say("", "waits", why)
             return
         self._told.pop("", None)
         plans: dict[str, Prefetch] = {}
-        for weighed in await self._weigh(forecast, now, manner.terms, plans):
+        for weighed in await self._weigh(forecast, now, conduct.terms, plans):
             if weighed.judgement is not Judgement.FETCH:
                 self._say(weighed.model, "leaves", weighed.judgement, weighed)
-            elif manner.is_dry:
+            elif conduct.is_dry:
                 self._say(weighed.model, "would fetch", _because(weighed), weighed)
-            elif not await self._fetch(weighed, plans[weighed.model], manner):
+            elif not await self._fetch(weighed, plans[weighed.model], conduct):
                 return
 
     def _protect(self, forecast: Forecast | None, now: float, horizon: float) -> None:
@@ -214,15 +214,15 @@ class Foresight:
         if after != before:
             self._file.write(after)
             was_open = {guess.revision for guess in before if guess.was_used is None}
-            if self._manner and any(guess.was_used and guess.revision in was_open for guess in after):
-                self._make_way(self._manner.terms.share, sum(guess.size for guess in after if guess.was_used is None))
+            if self._conduct and any(guess.was_used and guess.revision in was_open for guess in after):
+                self._make_way(self._conduct.terms.share, sum(guess.size for guess in after if guess.was_used is None))
         return after
 
     def _make_way(self, share: float, guessed: int) -> None:
         if self._room.most is not None:
             self._room.make_way(int((1 - share) * self._room.most) + guessed)
 
-    async def _fetch(self, weighed: Weighed, prefetch: Prefetch, manner: Manner) -> bool:
+    async def _fetch(self, weighed: Weighed, prefetch: Prefetch, conduct: Conduct) -> bool:
         """Fetch a model, and note the guess. False when that was stopped."""
         self._say(weighed.model, "fetches", _because(weighed), weighed)
         running = asyncio.ensure_future(self._prefetching.run(prefetch))
@@ -231,7 +231,7 @@ class Foresight:
             is_pulling = False
             while not (running.done() or stirred.done() or is_pulling):
                 done, _ = await asyncio.wait(
-                    (running, stirred), timeout=manner.glance, return_when=asyncio.FIRST_COMPLETED
+                    (running, stirred), timeout=conduct.glance, return_when=asyncio.FIRST_COMPLETED
                 )
                 is_pulling = not done and await self._do(self._is_pulling)
         finally:
@@ -272,7 +272,7 @@ class Foresight:
         return str(ref)
 
     def _say(self, model: str, deed: str, why: str, weighed: Weighed | None = None, size: int | None = None) -> None:
-        """Tell of a deed, or of a reason against one, if it is another one than before."""
+        """Report a deed, or a reason against one, if it is another one than before."""
         if self._told.get(model) != (deed, why) or deed == "fetches":
             self._told[model] = deed, why
             bytes_ = size if size is not None else weighed.missing if weighed is not None else 0

@@ -1,4 +1,4 @@
-"""Sessions of clients: one wish for a model each, however many files a client asks for."""
+"""ClientSessions of clients: one wish for a model each, however many files a client asks for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Session:
         return Demand(self.at, model, sum(self.sizes.values()), sum(self.came.values()), round(self.waited, 3))
 
 
-class Sessions:
+class ClientSessions:
     """Follows the requests of clients, as an observer of the application. For the thread of the event loop.
 
     `stirred` is set as soon as a client asks for anything, until somebody clears it. Closed repos are not noted.

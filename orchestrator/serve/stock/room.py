@@ -57,7 +57,7 @@ class Room:
     that, revisions go that are on the list of `OnDemand`, the longest unused first, but those `in_use`; `gone` hears of
     them. Guesses, which nobody has used, go before all others, and others only where these are not enough. `foreseen`
     are the folders of repos that somebody will rather ask for than not: of guesses they go last. What was used
-    goes by how `likely` somebody asks for a repo, by its folder, and then the longest unused first.
+    goes in the order of how `likely` somebody asks for a repo (by its folder), and then the longest unused first.
     """
 
     def __init__(

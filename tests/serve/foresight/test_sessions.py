@@ -1,4 +1,4 @@
-"""Sessions: a wish for a model is one, however many files a client asks for."""
+"""ClientSessions: a wish for a model is one, however many files a client asks for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.core.files import Digest
 from orchestrator.core.refs import Ref, parse_ref
 from orchestrator.predict.demand import Demand
-from orchestrator.serve.foresight.sessions import IDLE, Sessions
+from orchestrator.serve.foresight.sessions import IDLE, ClientSessions
 from orchestrator.serve.http.exchange import Exchange, Presence
 
 MODEL = parse_ref("org/m")
@@ -16,12 +16,12 @@ START = 1_000_000.0
 
 @dataclass
 class World:
-    """Sessions on a clock of a test, which begins at 0."""
+    """ClientSessions on a clock of a test, which begins at 0."""
 
     time: float = 0.0
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(lambda: self.time, lambda: START + self.time, most=3)
+        self.sessions = ClientSessions(lambda: self.time, lambda: START + self.time, most=3)
 
     def ask(
         self,
