@@ -67,8 +67,8 @@ class Conduct:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The things that a server acts upon: `forecast` tells the present one, `is_pulling` whether a pull of the user's goes
-    on. Both block. Without a `conduct` it does nothing but note."""
+    """The things that a server acts upon: `forecast` tells the present one, `is_pulling` whether a pull of the user's
+    goes on. Both block. Without a `conduct` it does nothing but note."""
 
     forecast: Callable[[], Forecast | None]
     is_pulling: Callable[[], bool]
