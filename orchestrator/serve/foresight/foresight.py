@@ -204,8 +204,8 @@ class Foresight:
         return plan
 
     def _judge(self, now: float) -> tuple[Guess, ...]:
-        """The guesses with what became of them. For those that somebody used the longest unused of the cache goes, so
-        that the next ones have room."""
+        """The guesses with what became of them. For those that somebody used something else goes, so that the next
+        ones have room."""
         before = self._file.read()
         uses = self._cache.blobs.on_demand.uses()
         snapshots = self._cache.layout.cache_dir
@@ -225,6 +225,7 @@ class Foresight:
     async def _fetch(self, weighed: Weighed, prefetch: Prefetch, conduct: Conduct) -> bool:
         """Fetch a model, and note the guess. False when that was stopped."""
         self._say(weighed.model, "fetches", _because(weighed), weighed)
+        began = time.time()
         running = asyncio.ensure_future(self._prefetching.run(prefetch))
         stirred = asyncio.ensure_future(self.sessions.stirred.wait())
         try:
@@ -242,7 +243,7 @@ class Foresight:
             await asyncio.wait((running, stirred))
         if came:
             model = prefetch.model
-            guess = Guess(time.time(), weighed.model, model.ref.repo.folder, model.commit, came)
+            guess = Guess(began, weighed.model, model.ref.repo.folder, model.commit, came)
             await self._do(lambda: self._file.write((*self._file.read(), guess)))
         if is_stopped:
             self._say(weighed.model, "stops", "a client asks for something, or a pull goes on", weighed, came)
