@@ -77,6 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -88,6 +89,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = int(os.environ.setdefault("TEST_SEED", str(secrets.randbelow(1 << 32))))
     if config.option.torture:
         settings.load_profile("long")
+        # A test takes as long as it takes.
+        config.option.timeout = config.option.timeout or 0
     if config.option.anew:
         os.environ["TEST_STARTS"] = "anew"
     if config.option.engine == "wheel":
