@@ -24,7 +24,7 @@ _FOLDERS = tuple(
 # For the program alone: a secret, a plan, a model, a diagnosis, a page of the server, a table read as it is, and
 # what several units have in common.
 _INTERNAL = frozenset(
-    {"daemon.conf", "aria2.input", "metalink.xml", "report.html", "layouts.toml"}
+    {"daemon.conf", "aria2.input", "metalink.xml", "predict.svg", "report.html", "layouts.toml"}
     | {"dashboard.html", "dashboard.css", "dashboard.js", "dashboard.svg", "dashboard.toml", "registry.html"}
     | {"page.html", "login.html", "registry-page.html", "registry.js"}
     | {"common.service", "place.service", "sandbox.service"}

@@ -34,6 +34,13 @@ def signing_library() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def number_library() -> Iterator[None]:
+    """Imports of what computes forecasts. Raises ConfigError where numpy is not installed."""
+    with _needed("numpy", "predict"):
+        yield
+
+
+@contextlib.contextmanager
 def _needed(names: str, extra: str) -> Iterator[None]:
     try:
         yield

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.app.desired.service import DesiredServices
     from orchestrator.app.fleet.service import FleetServices
     from orchestrator.app.out_of_cache import LinkHow
+    from orchestrator.app.predicting.service import PredictServices
     from orchestrator.app.registry.remote import RegistryServices
     from orchestrator.app.serving import Served, ServeRequest
     from orchestrator.catalogs.search.interface import Query
@@ -187,6 +188,13 @@ class Services:
         return FleetServices(self.settings)
 
     @property
+    def predicting(self) -> PredictServices:
+        """The calls for forecasts of demand."""
+        from orchestrator.app.predicting.service import PredictServices
+
+        return PredictServices(self.settings)
+
+    @property
     def registry(self) -> RegistryServices:
         """The calls to a registry."""
         from orchestrator.app.registry.remote import RegistryServices
@@ -212,7 +220,7 @@ class Services:
         state = known_state(self.settings)
         return watched(state) if path is None else (WatchFile(state, path).load(),)
 
-    # -- the cache at rest ---------------------------------------------------------------------------------------------
+    # -- the cache at rest, and folders --------------------------------------------------------------------------------
 
     def verify(self, request: VerifyRequest, emit: Emit, *, repair: bool) -> VerifyReport:
         """Read the cache again, and on demand repair it."""
@@ -260,8 +268,6 @@ class Services:
         else:
             pins.remove(targets)
         return {"": pins.own(), **pins.of_others()}
-
-    # -- folders -------------------------------------------------------------------------------------------------------
 
     def link(self, target: Target, folder: Path | None, layout: str, how: LinkHow) -> LinkReport:
         """Put a model of the cache into a folder, without one that of the layout's program."""

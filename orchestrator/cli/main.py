@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": Lazy("doctor", "Find what slows downloads down: measure everything, suggest changes."),
     "status": Lazy("runs.status", "Show pulls that go on or were stopped, and what is left of them."),
     "history": Lazy("runs.history", "Show past pulls, and the speed of each source."),
+    "predict": Lazy("predict", "Forecast which models will be asked for, and show what the forecasts are worth."),
     "verify": Lazy("verify", "Hash the cached files again; find corrupt ones, and repair them."),
     "cache": Lazy("cache", "Inspect the cache, share it with folders, clean it up."),
     "export": Lazy("export", "Describe a model in the cache for BitTorrent or Metalink programs."),
@@ -58,7 +59,7 @@ COMMANDS = {
     "explain": Lazy("help.explain", "Show what an error means, why it happens, and what to do."),
     "completion": Lazy("help.completion", "Print the completion script of a shell."),
 }
-GROUPS = ("fleet", "state", "registry", "token", "mirrors", "cache", "lock", "daemon", "config")
+GROUPS = ("fleet", "state", "registry", "token", "mirrors", "predict", "cache", "lock", "daemon", "config")
 _VERBOSE = re.compile(r"--verbose|-[hqv]*v[hqv]*")
 
 EPILOG = """\b

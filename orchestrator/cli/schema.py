@@ -14,6 +14,7 @@ from orchestrator.exports.document import ExportDocument
 from orchestrator.folders.documents import ImportDocument, LinkDocument
 from orchestrator.lists.document import LockDiffDocument
 from orchestrator.manual import ManualDocument
+from orchestrator.predict.document import EvaluationDocument, ExportedTraceDocument, ForecastDocument
 from orchestrator.publishing.document import PushDocument
 from orchestrator.pulling.document import PlanDocument, PullDocument
 from orchestrator.registry.document import (
@@ -81,6 +82,10 @@ DATA: dict[str, tuple[type, ...]] = {
     "doctor": (DoctorDocument,),
     "status": (StatusDocument,),
     "history": (HistoryDocument,),
+    "predict train": (ForecastDocument,),
+    "predict show": (ForecastDocument,),
+    "predict evaluate": (EvaluationDocument,),
+    "predict export": (ExportedTraceDocument,),
     "lock diff": (LockDiffDocument,),
     "daemon start": (DaemonDocument,),
     "daemon stop": (DaemonDocument,),

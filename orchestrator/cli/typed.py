@@ -189,7 +189,7 @@ def _as_option(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"is_flag": True}
     if get_origin(kind) is tuple:
-        return {"multiple": True}
+        return {"multiple": True, **_as_option(get_args(kind)[0])}
     known = [item for item in (get_args(kind) or (kind,)) if item is not NoneType]
     if get_origin(kind) is Literal:
         return {"type": _Choice([str(item) for item in get_args(kind)])}

@@ -67,6 +67,11 @@ def test_a_word_that_was_meant_is_named(capsys: pytest.CaptureFixture[str]) -> N
     assert "Did you mean 'lm-studio'?" in capsys.readouterr().err
 
 
+def test_a_word_that_may_be_given_again_is_one_of_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "create", "x", "--role", "pullers"]) == 2
+    assert "Did you mean 'puller'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "settings"),
     [

@@ -12,6 +12,7 @@ from orchestrator.core.text import printable, redacted
 NOTHING = "-"
 _LEAST = 8
 """A column is folded to so many places, or to its head where that is longer."""
+_BARS = "▁▂▃▄▅▆▇█"
 _BETWEEN = 2
 """Places between two columns, and at the end of a line."""
 
@@ -102,3 +103,9 @@ def ago(then: float | None, now: float) -> str:
 def http_versions(names: Sequence[str]) -> str:
     """Versions of HTTP without their common beginning."""
     return " ".join(version.removeprefix("http/") for version in names) or NOTHING
+
+
+def spark(values: Sequence[float]) -> str:
+    """A bar for each value, the largest full."""
+    most = max(values, default=0.0) or 1.0
+    return "".join(_BARS[min(len(_BARS) - 1, int(value / most * len(_BARS)))] for value in values)

@@ -6,12 +6,10 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,7 +18,7 @@ from tests.hub.models import tiny_model
 from tests.machine.machine import until
 from tests.serve.conftest import Users
 from tests.serve.servers import Server
-from tests.servers.ports import free_port
+from tests.servers.prometheus import prometheus
 
 FILES: dict[str, Any] = tiny_model(1, shard_size=1 << 20)
 
@@ -54,46 +52,6 @@ def test_promtool_takes_the_rules_and_they_fire_when_they_should(rendered: Calla
     promtool("test", "rules", *tests, folder=tmp_path)
 
 
-class Prometheus:
-    """A Prometheus that runs, and is asked."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/api/v1/"
-
-    def ask(self, path: str, **query: str) -> Any:
-        with build_opener(ProxyHandler({})).open(f"{self._url}{path}?{urlencode(query)}", timeout=20) as answer:
-            found = json.load(answer)
-        assert found["status"] == "success", found
-        return found["data"]
-
-    def values(self, query: str) -> list[float]:
-        """The values of a query now."""
-        return [float(sample["value"][1]) for sample in self.ask("query", query=query)["result"]]
-
-    def is_up(self) -> bool:
-        try:
-            return self.values("up") == [1.0]
-        except OSError:
-            return False
-
-
-@contextmanager
-def prometheus(config: Path, folder: Path) -> Iterator[Prometheus]:
-    if shutil.which("prometheus") is None:
-        pytest.skip("there is no prometheus")
-    port = free_port()
-    words = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-             f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]  # fmt: skip
-    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        made = Prometheus(port)
-        assert until(made.is_up, 60)
-        yield made
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def test_a_prometheus_scrapes_a_server_and_answers_what_the_dashboard_asks(
     server: Server, users: Users, rendered: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -107,6 +65,7 @@ def test_a_prometheus_scrapes_a_server_and_answers_what_the_dashboard_asks(
     board = json.loads(rendered("grafana-dashboard.json").read_text())
     promtool("check", "config", "prometheus.yml", folder=tmp_path)
     with prometheus(config, tmp_path) as found:
+        assert until(lambda: found.values("up") == [1.0], 60)
         assert found.values("glm_aria_ready") == [1.0]
         assert found.values("sum(glm_aria_hits_total) + sum(glm_aria_misses_total)") == [len(FILES)]
         assert sum(found.values('glm_aria_bytes_total{direction="in"}')) >= sum(map(len, FILES.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,14 +13,12 @@ from orchestrator.cli import terminal
 from orchestrator.cli.named_config import CONFIG
 from orchestrator.cli.run import Run, finish, services
 from orchestrator.cli.typed import option, takes
-from orchestrator.cli.views.table import NOTHING, show
+from orchestrator.cli.views.table import NOTHING, show, spark
 from orchestrator.core.sizes import format_duration, format_size, format_speed
 from orchestrator.core.text import redacted
 from orchestrator.doctor.history import rates_over_time
 from orchestrator.doctor.past_documents import HistoryDocument, PastPull
 from orchestrator.doctor.slowdowns import slowdowns
-
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +75,6 @@ def _print(found: HistoryDocument, rates: dict[str, tuple[float, ...]]) -> None:
     for slow in found.slowdowns:
         usual = f"{format_speed(slow.rate)} where {format_speed(slow.usual)} are usual"
         terminal.result(redacted(f"note: {slow.message}: {usual}"))
-
-
-def spark(values: Sequence[float]) -> str:
-    """A bar for each value, the largest full."""
-    most = max(values, default=0.0) or 1.0
-    return "".join(_BARS[min(len(_BARS) - 1, int(value / most * len(_BARS)))] for value in values)
 
 
 def _row(pull: PastPull) -> tuple[str, ...]:
