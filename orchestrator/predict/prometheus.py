@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,11 +12,12 @@ from orchestrator.errors import ProtocolError
 from orchestrator.net.session import Net
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR
+from orchestrator.predict.trace import MOST_NAME
 
 QUERY = "round(sum by (model) (increase(glm_aria_wanted_total[1h])))"
 WEEKS = 12
 _WEEK = 7 * 24 * HOUR
-_MOST_IN_HOUR = 10_000
+_MOST_IN_HOUR, _MOST = 10_000, 1_000_000
 
 
 def demand_at(url: str, net: Net, now: float) -> tuple[Demand, ...]:
@@ -30,8 +32,9 @@ def demand_at(url: str, net: Net, now: float) -> tuple[Demand, ...]:
         query = {"query": QUERY, "start": end - week * _WEEK + HOUR, "end": end - (week - 1) * _WEEK, "step": int(HOUR)}
         answer = net.get_json(f"{url.rstrip('/')}/api/v1/query_range?{urlencode(query)}").value
         try:
-            found += _wishes(answer)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            wishes = (wish for wish in _wishes(answer) if end - WEEKS * _WEEK <= wish.at < end)
+            found += islice(wishes, _MOST - len(found))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ProtocolError(
                 f"{url} does not answer as Prometheus does", hint="name its address, such as http://127.0.0.1:9090"
             ) from error
@@ -45,5 +48,6 @@ def _wishes(answer: Any) -> Iterator[Demand]:
         model = series["metric"].get("model", "")
         for at, text in series["values"]:
             count = float(text)
-            if isinstance(model, str) and model and math.isfinite(count) and float(at) > 0:
-                yield from [Demand(float(at) - HOUR / 2, model, 0, 0, 0.0)] * min(round(count), _MOST_IN_HOUR)
+            # Models for which a server has no label left have none.
+            if isinstance(model, str) and 0 < len(model) <= MOST_NAME and math.isfinite(count):
+                yield from [Demand(float(at) - HOUR / 2, model, 0, 0, 0.0)] * round(max(0.0, min(count, _MOST_IN_HOUR)))

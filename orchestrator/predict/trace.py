@@ -18,7 +18,8 @@ from orchestrator.predict.demand import Demand
 
 VERSION = 1
 _FORMAT = "glm-aria-trace"
-_MOST_NAME = 512
+MOST_NAME = 512
+"""Characters of a name."""
 _MOST_SOURCES = 64
 _MOST_BYTES = 1 << 62
 # Beyond these years times cannot be shown, and durations are none.
@@ -84,9 +85,9 @@ def _demand(line: bytes) -> Demand:
     value = parse_json(line)
     value = value if isinstance(value, dict) else {}
     model, sources = value.get("model"), value.get("sources")
-    if not isinstance(model, str) or not 0 < len(model) <= _MOST_NAME:
-        raise ValueError(f"model is not a name of up to {_MOST_NAME} characters")
-    if not isinstance(sources, dict) or len(sources) > _MOST_SOURCES or any(len(s) > _MOST_NAME for s in sources):
+    if not isinstance(model, str) or not 0 < len(model) <= MOST_NAME:
+        raise ValueError(f"model is not a name of up to {MOST_NAME} characters")
+    if not isinstance(sources, dict) or len(sources) > _MOST_SOURCES or any(len(s) > MOST_NAME for s in sources):
         raise ValueError(f"sources is not an object of up to {_MOST_SOURCES} names with bytes")
     return Demand(
         _seconds(value, "at"),

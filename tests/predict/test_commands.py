@@ -147,7 +147,7 @@ def test_without_numpy_the_extra_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 78, done.stderr
     assert "glm-aria[predict]" in done.stderr
-    done = subprocess.run(
+    export = subprocess.run(
         [sys.executable, "-c", program, "predict", "export", "out.jsonl"], capture_output=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert export.returncode == 0, export.stderr
