@@ -165,6 +165,7 @@ def open_house(
         )
         prefetching = Prefetching(inquiries, library, shelves, arrivals, room, making=making)
         commands = Commands(cache, arrivals, room, prefetching, making)
+        foresight = stack.enter_context(_foresight(settings, cache, room, prefetching, looking, warn))
         board = Board(
             Traffic(),
             intake,
@@ -180,13 +181,13 @@ def open_house(
                 partial(expected_of, settings, cache) if settings.predict_enabled else None,
                 pool=looking,
                 max_size=room.most,
+                wanted=foresight.wanted.counts,
             ),
             is_gated=settings.serve_gated != "off",
         )
         peers = None
         if membership is not None and sharing is not None:
             peers = PeerFace(sharing, *membership, uploads=settings.fleet_uploads, looking=looking, reading=reading)
-        foresight = stack.enter_context(_foresight(settings, cache, room, prefetching, looking, warn))
         yield House(
             inquiries,
             delivery,

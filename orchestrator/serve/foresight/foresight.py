@@ -42,6 +42,7 @@ from orchestrator.serve.access.callers import ANYBODY
 from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching
 from orchestrator.serve.foresight.guesses import Guess, GuessFile, judged
 from orchestrator.serve.foresight.sessions import IDLE, ClientSessions, Session
+from orchestrator.serve.foresight.wanted import WantedModels
 from orchestrator.serve.http.refusals import Refused
 from orchestrator.serve.stock.room import Room
 
@@ -91,6 +92,7 @@ class Foresight:
         emit: Emit,
     ) -> None:
         self.sessions = sessions
+        self.wanted = WantedModels()
         self._cache = cache
         self._room = room
         self._prefetching = prefetching
@@ -258,10 +260,12 @@ class Foresight:
         return True
 
     def _note(self, over: tuple[Session, ...]) -> None:
-        """Write wishes into the log. That this fails is a loss of history, and of nothing else."""
+        """Count wishes, and write them into the log. That this fails is a loss of history, and of nothing else."""
         if over:
+            demands = [session.demand(self._name(session)) for session in over]
+            self.wanted.add(demands)
             with suppress(GlmAriaError):
-                self._log.add([session.demand(self._name(session)) for session in over])
+                self._log.add(demands)
 
     def _name(self, session: Session) -> str:
         """The name by which a model is asked for: clients ask for files by the commit that a branch stands for."""

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from orchestrator.serve.foresight.gauge import ExpectedPulls
+from orchestrator.serve.foresight.wanted import Wishes
 from orchestrator.serve.pages.condition import Condition
 from orchestrator.serve.pages.fleet import SeeFleet, SeenFleet
 from orchestrator.serve.pages.lately import Lately
@@ -28,6 +29,7 @@ class Looks:
     fleet: SeenFleet | None = None
     expected: tuple[ExpectedPulls, ...] = ()
     max_size: int | None = None
+    wanted: Wishes = ()
 
 
 class Looking:
@@ -46,12 +48,14 @@ class Looking:
         *,
         pool: Executor,
         max_size: int | None = None,
+        wanted: Callable[[], Wishes] = tuple,
     ) -> None:
         self._condition = Lately(examine, _CONDITION_SECONDS, pool)
         self._contents = Lately(read, _CONTENTS_SECONDS, pool)
         self._fleet = Lately(see_fleet, _FLEET_SECONDS, pool, longest=_AWAY_SECONDS) if see_fleet else None
         self._expected = Lately(foretell, _EXPECTED_SECONDS, pool) if foretell else None
         self._max_size = max_size
+        self._wanted = wanted
 
     async def condition(self) -> Condition | None:
         """The condition of the server; None when even that cannot be told in time."""
@@ -62,4 +66,4 @@ class Looking:
         condition, contents = await self.condition(), await self._contents.get(patience=1.0)
         fleet = await self._fleet.get(patience=1.0) if self._fleet is not None else None
         expected = (await self._expected.get(patience=1.0)) or () if self._expected is not None else ()
-        return Looks(condition, contents, fleet, expected, self._max_size)
+        return Looks(condition, contents, fleet, expected, self._max_size, self._wanted())

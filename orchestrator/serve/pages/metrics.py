@@ -1,5 +1,5 @@
 """Metrics of a server in the text form of Prometheus. Labels have few values: no client and no path is one, and no repo
-but the open ones of which most pulls are expected."""
+but open ones: those of which most pulls are expected, and the first that were wanted."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class _Families(Collector):
             pulls = [((one.model, one.horizon), one.pulls) for one in looks.expected]
             about = "Pulls that are expected within a span of time, by the forecast that is used"
             yield _gauges("glm_aria_predicted_pulls", about, pulls, "model", "horizon")
+        about = "Models that clients wanted, by whether all of it was here; counted when they have asked for no more"
+        yield _counter("glm_aria_wanted", about, looks.wanted, "model", "found")
         if looks.fleet is not None:
             yield from _of_fleet(looks.fleet)
 

@@ -76,6 +76,11 @@ def test_what_was_counted_is_told() -> None:
     assert of(text, "glm_aria_evicted_bytes_total") == 70
 
 
+def test_wishes_are_told_by_model() -> None:
+    text = text_of(Traffic(), Intake(), Looks(wanted=((("org/m@main", "hit"), 3),)))
+    assert of(text, "glm_aria_wanted_total", model="org/m@main", found="hit") == 3
+
+
 def test_a_fleet_is_told_by_its_states_and_egress() -> None:
     text = busy()
     assert of(text, "glm_aria_fleet_up") == 1
