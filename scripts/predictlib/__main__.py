@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from orchestrator.predict.backtest import backtest, forecast_of, winner
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR, Forecast
-from orchestrator.predict.forecasters import NAIVE
-from orchestrator.predict.generate import KINDS, generate, shuffled
+from orchestrator.predict.learning.backtest import backtest, forecast_of, winner
+from orchestrator.predict.learning.forecasters import NAIVE
+from orchestrator.predict.learning.generate import KINDS, generate, shuffled
+from orchestrator.predict.learning.series import WEEK, series_of
 from orchestrator.predict.replay import Premises, replay
-from orchestrator.predict.series import WEEK, series_of
 from orchestrator.predict.worth import GuessTerms
 
 RATE = 50e6

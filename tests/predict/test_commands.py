@@ -19,7 +19,7 @@ from orchestrator.app.compose import state_of
 from orchestrator.cli.main import main
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR
-from orchestrator.predict.generate import generate
+from orchestrator.predict.learning.generate import generate
 from orchestrator.predict.log import DemandLog
 from orchestrator.predict.trace import read_trace, text_of
 from orchestrator.predict.trained import HORIZON

@@ -24,8 +24,8 @@ from orchestrator.system.signals import stoppable
 from orchestrator.system.small_files import RECORD_BYTES, read_named
 
 if TYPE_CHECKING:
-    from orchestrator.predict.backtest import Backtest
-    from orchestrator.predict.series import Series
+    from orchestrator.predict.learning.backtest import Backtest
+    from orchestrator.predict.learning.series import Series
 
 _MOST_LINES = 5
 
@@ -66,8 +66,8 @@ class PredictServices:
     def train(self, source: DemandSource, emit: Emit) -> Trained:
         """Try the forecasters on the demand until now, and keep the forecast of the best; returns what is kept."""
         with number_library():
-            from orchestrator.predict.series import series_of
-            from orchestrator.predict.training import train
+            from orchestrator.predict.learning.series import series_of
+            from orchestrator.predict.learning.training import train
 
         now = time.time()
         _, demands = self._read(source, emit, now)
@@ -85,8 +85,8 @@ class PredictServices:
     def evaluate(self, source: DemandSource, emit: Emit) -> Evaluation:
         """Try the forecasters on a demand; keeps nothing."""
         with number_library():
-            from orchestrator.predict.backtest import backtest
-            from orchestrator.predict.series import series_of
+            from orchestrator.predict.learning.backtest import backtest
+            from orchestrator.predict.learning.series import series_of
 
         now = time.time()
         name, demands = self._read(source, emit, now)
@@ -123,7 +123,7 @@ class PredictServices:
 
 def _generated(wanted: Generated) -> tuple[str, tuple[Demand, ...]]:
     with number_library():
-        from orchestrator.predict.generate import generate, shuffled
+        from orchestrator.predict.learning.generate import generate, shuffled
 
     demands = generate(wanted.kind, wanted.seed)
     name = f"generated {wanted.kind}, seed {wanted.seed}"

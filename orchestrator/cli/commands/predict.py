@@ -85,7 +85,7 @@ def train(options: TrainOptions) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class ShowOptions:
+class ShowForecastOptions:
     """The options of `predict show`."""
 
     most: Annotated[
@@ -97,8 +97,8 @@ class ShowOptions:
 
 
 @predict.command("show")
-@takes(ShowOptions)
-def show_forecast(options: ShowOptions) -> int:
+@takes(ShowForecastOptions)
+def show_forecast(options: ShowForecastOptions) -> int:
     """Show the forecast that was trained last: the pulls of each model in the next hours.
 
     The most wanted come first. The bars are the hours of two days, from the time in the head of the table on; the
@@ -146,15 +146,15 @@ def evaluate(options: EvaluateOptions) -> int:
     squared error as a ratio to that of the mean, each with an interval of 95 %. A forecaster passes if the intervals
     end below 1 and 0.98. Nothing is kept.
     """
-    from orchestrator.predict.backtest import winner
+    from orchestrator.predict.learning.backtest import winner
 
     generated = _generated(options)
     source = _source(options.trace, options.prometheus, generated)
     settings = shared.settings(options)
     run = Run.warned(settings, as_json=options.place.as_json)
     found = services(settings).predicting.evaluate(source, run.emit)
-    from orchestrator.predict.picture import drawn
-    from orchestrator.predict.training import reason_of
+    from orchestrator.predict.learning.picture import drawn
+    from orchestrator.predict.learning.training import reason_of
 
     best = winner(found.backtest.scores)
     reason = reason_of(found.series, found.backtest.scores, best)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.predict.backtest import LEAST, backtest, forecast_of, winner
 from orchestrator.predict.forecast import HOUR, Forecast
-from orchestrator.predict.forecasters import NAIVE
+from orchestrator.predict.learning.backtest import LEAST, backtest, forecast_of, winner
+from orchestrator.predict.learning.forecasters import NAIVE
+from orchestrator.predict.learning.series import DAY, Series
 from orchestrator.predict.score import Score
-from orchestrator.predict.series import DAY, Series
 from orchestrator.predict.trained import Trained
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from orchestrator.predict.series import DAY, WEEK, Hours
+from orchestrator.predict.learning.series import DAY, WEEK, Hours
 
 Forecaster = Callable[[Hours, int], Hours]
 """Makes a forecast for so many hours. The past is its own copy, in whole hours."""

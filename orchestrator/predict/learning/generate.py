@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR
-from orchestrator.predict.series import DAY, WEEK, Hours
+from orchestrator.predict.learning.series import DAY, WEEK, Hours
 
 START = 2_800 * WEEK * HOUR
 """The moment of the first hour: a fixed one, so that a seed says all."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.predict.backtest import backtest, forecast_of, winner
-from orchestrator.predict.forecasters import FORECASTERS, NAIVE, Forecaster, ridge, seasonal_naive, smoothing
-from orchestrator.predict.generate import KINDS, generate, shuffled
-from orchestrator.predict.series import DAY, WEEK, Hours, Series, series_of
+from orchestrator.predict.learning.backtest import backtest, forecast_of, winner
+from orchestrator.predict.learning.forecasters import FORECASTERS, NAIVE, Forecaster, ridge, seasonal_naive, smoothing
+from orchestrator.predict.learning.generate import KINDS, generate, shuffled
+from orchestrator.predict.learning.series import DAY, WEEK, Hours, Series, series_of
 from orchestrator.predict.trained import HORIZON
 
 PATTERNS = ("daily", "weekly", "jobs", "releases", "new-models")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator import templating
-from orchestrator.predict.backtest import Backtest, winner
-from orchestrator.predict.forecasters import NAIVE
+from orchestrator.predict.learning.backtest import Backtest, winner
+from orchestrator.predict.learning.forecasters import NAIVE
+from orchestrator.predict.learning.series import WEEK
 from orchestrator.predict.score import MOST_FLAT, Ratio
-from orchestrator.predict.series import WEEK
 
 _WIDTH, _HEIGHT = 760.0, 200.0
 _MOST_RATIO = 2.0

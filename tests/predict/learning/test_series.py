@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR
-from orchestrator.predict.series import MOST_HOURS, MOST_MODELS, series_of
+from orchestrator.predict.learning.series import MOST_HOURS, MOST_MODELS, series_of
 
 
 def wish(model: str, hour: float) -> Demand:

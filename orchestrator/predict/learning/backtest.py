@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.predict.forecasters import FORECASTERS, NAIVE, Forecaster, flat, seasonal_naive
+from orchestrator.predict.learning.forecasters import FORECASTERS, NAIVE, Forecaster, flat, seasonal_naive
+from orchestrator.predict.learning.series import DAY, WEEK, Hours, Series
 from orchestrator.predict.score import Ratio, Score
-from orchestrator.predict.series import DAY, WEEK, Hours, Series
 from orchestrator.predict.trained import HORIZON
 
 LEAST = 3 * WEEK
