@@ -1,7 +1,7 @@
 """Commands under conditions: none ends with 70 (a bug) or 1 (a traceback), none hangs, each with the code it should.
 
-One model is in the cache before; `pull` fetches another one. The short form tries `pull` and some of the
-other commands, drawn for each condition.
+One model is in the cache before; `pull` fetches another one. The short form draws some conditions, and
+for each of them some commands beside `pull`.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ def shut(open_place: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ROWS)
+@pytest.mark.sampled(12)
 def test_every_command_ends_as_it_should_under(
     name: str, machine: Machine, make_hub: MakeHub, shut: Path, seed: int, is_long: bool
 ) -> None:
