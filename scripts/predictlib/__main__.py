@@ -19,8 +19,6 @@ from orchestrator.predict.replay import Premises, replay
 from orchestrator.predict.worth import GuessTerms
 
 RATE = 50e6
-SHARE = 0.5
-"""The bytes of the cache, as a share of those of all models."""
 TERMS = GuessTerms(5e-9, 200_000_000_000)
 """The defaults of the settings."""
 
@@ -34,10 +32,10 @@ def foresee(past: Sequence[Demand], now: float) -> Forecast:
     return Forecast(now, pulls, best or NAIVE, best is not None)
 
 
-def row(name: str, trace: Sequence[Demand]) -> str:
-    """One line of the table."""
+def row(name: str, trace: Sequence[Demand], share: float) -> str:
+    """One line of the table, for a cache of this share of the bytes of all models."""
     sizes = {demand.model: demand.size for demand in trace}
-    premises, since = Premises(int(SHARE * sum(sizes.values())), RATE), trace[0].at + 4 * WEEK * HOUR
+    premises, since = Premises(int(share * sum(sizes.values())), RATE), trace[0].at + 4 * WEEK * HOUR
     without, ahead = replay(trace, premises, since), replay(trace, premises, since, foresee, TERMS)
     hits = f"{without.hits / without.asked:.0%} | {ahead.hits / ahead.asked:.0%}"
     change = f"{ahead.waited / without.waited - 1:+.1%} | {ahead.fetched / without.fetched - 1:+.1%}"
@@ -49,14 +47,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", default=",".join(kind for kind in KINDS if kind != "noise"))
     parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--cache", type=float, default=0.5, help="the cache, as a share of the bytes of all models")
     asked = parser.parse_args()
     print("| trace | wishes | hits without | hits with | waiting | bytes | of these guessed |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for kind in asked.kinds.split(","):
         for seed in map(int, asked.seeds.split(",")):
             trace = generate(kind, seed)
-            print(row(f"{kind} {seed}", trace), flush=True)
-            print(row(f"{kind} {seed}, shuffled", shuffled(trace, seed)), flush=True)
+            print(row(f"{kind} {seed}", trace, asked.cache), flush=True)
+            print(row(f"{kind} {seed}, shuffled", shuffled(trace, seed), asked.cache), flush=True)
 
 
 main()
