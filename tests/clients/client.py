@@ -131,6 +131,7 @@ class Client:
     """One row of the table. `wants` are globs of the files that it gets out of a repository.
 
     One that cannot repeat ends with an error where nothing is left to get of a file: curl sees a range refused (416).
+    `says_failure` is what one prints that ends with exit code 0 although files failed.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Client:
     wants: tuple[str, ...] = ("*",)
     speaks: Protocol = Protocol.HUB
     can_repeat: bool = True
+    says_failure: str = ""
     more_env: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -34,6 +34,8 @@ def judge(client: Client, outcome: Outcome, content: Mapping[str, str]) -> Verdi
     wanted = {path for path in content if any(fnmatchcase(path, glob) for glob in client.wants)}
     assert not wrong, f"{client} ended with exit code 0 and wrong files: {sorted(wrong)}\n{outcome.output}"
     missing = wanted - outcome.files.keys()
+    if missing and client.says_failure and client.says_failure in outcome.output:
+        return Verdict.FAILED
     assert not missing, f"{client} ended with exit code 0 without {sorted(missing)}\n{outcome.output}"
     return Verdict.RIGHT
 

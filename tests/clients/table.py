@@ -165,7 +165,14 @@ CLIENTS = (
     Client("transformers", program("pretrained"), wants=LOADED),
     Client("node", node_snapshot),
     MODELSCOPE_NEWEST,
-    Client("modelscope-hub-0.4", modelscope(pinned("modelscope-hub-0.4")), in_folder, speaks=Protocol.MODELSCOPE),
+    # The command of 0.4.6 ends with 0 when files could not be fetched, from any server.
+    Client(
+        "modelscope-hub-0.4",
+        modelscope(pinned("modelscope-hub-0.4")),
+        in_folder,
+        speaks=Protocol.MODELSCOPE,
+        says_failure="file(s) failed to download",
+    ),
     Client("modelscope-1.37", modelscope_1_37, in_folder, wants=("[!.]*",), speaks=Protocol.MODELSCOPE),
     *PLAIN,
     Client("glm-aria", pull, more_env={"PYTHONPATH": str(Path(__file__).parents[2])}),

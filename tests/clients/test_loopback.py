@@ -138,3 +138,7 @@ def test_the_judge_looks_at_what_is_missing_and_forgives_who_says_so() -> None:
     assert judge(client, Outcome(1, {"config.json": "other"}, ""), whole) is Verdict.FAILED
     with pytest.raises(AssertionError, match=r"without \['a.safetensors'\]"):
         judge(client, Outcome(0, {"config.json": "1", "tokenizer.json": "2"}, ""), whole)
+    silent = BY_NAME["modelscope-hub-0.4"]
+    assert judge(silent, Outcome(0, loaded, "1 file(s) failed to download"), whole) is Verdict.FAILED
+    with pytest.raises(AssertionError, match=r"without \['README.md'\]"):
+        judge(silent, Outcome(0, loaded, ""), whole)
