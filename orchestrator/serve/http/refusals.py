@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from orchestrator.core.text import redacted
@@ -15,6 +16,9 @@ from orchestrator.errors import (
     SourcesDownError,
     TemporaryError,
 )
+
+_PLACE = re.compile(r"""(?P<quote>['"])/(?:(?!(?P=quote)).)*/(?P<name>(?:(?!(?P=quote)).)*)(?P=quote)""", re.DOTALL)
+"""An absolute path in quotes, as messages have those of files."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, no fault
@@ -65,17 +69,23 @@ def busy(message: str, seconds: int) -> Refused:
     return Refused(429, message, headers={"Retry-After": str(seconds), "RateLimit": f'"api";r=0;t={seconds}'})
 
 
+def told(error: GlmAriaError) -> str:
+    """The message of an error for a client: files of this server by their names, without the folders above them."""
+    return _PLACE.sub(r"\g<quote>\g<name>\g<quote>", error.message)
+
+
 def refusal_of(error: GlmAriaError) -> Refused:
     """An error in the Hub's words. Its hint is for the operator, and stays here."""
+    message = told(error)
     match error:
         case NotFoundError():
-            return Refused(404, error.message, "RepoNotFound")
+            return Refused(404, message, "RepoNotFound")
         case NotAllowedError():
-            return Refused(403, error.message, "GatedRepo")
+            return Refused(403, message, "GatedRepo")
         case SourcesDownError():
-            return Refused(503, error.message, headers={"Retry-After": "10"})
+            return Refused(503, message, headers={"Retry-After": "10"})
         case TemporaryError() | DaemonError() | Interrupted():  # a daemon is started again for who asks again
-            return busy(error.message, 5)
+            return busy(message, 5)
         case NoSpaceError():
-            return Refused(507, error.message)
-    return Refused(502, error.message)
+            return Refused(507, message)
+    return Refused(502, message)

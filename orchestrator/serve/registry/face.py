@@ -34,7 +34,7 @@ from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.bodies import Bodies
 from orchestrator.serve.http.headers import JSON
 from orchestrator.serve.http.once import ClientTurns
-from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only
+from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, refusal_of, takes_only, told
 from orchestrator.serve.registry.calls import Calls, RegistryCall, whole_number
 from orchestrator.serve.registry.routes import BELOW, ROUTES, RestRoute, match, openapi
 from orchestrator.serve.registry.streams import EventStreams
@@ -199,9 +199,9 @@ async def _refuse(error: GlmAriaError, caller: Subject, route: RestRoute, answer
         headers = {"WWW-Authenticate": "Bearer"}
     elif isinstance(error, ConflictError) and len(error.details) == 1:
         headers = {"ETag": f'"{error.details[0]}"'}
-    # What all errors of a kind advise is about a command, and not about a call.
-    hint = None if error.hint == error.usual_hint else error.hint
-    await answer.give(status, {**_OBJECT, **headers}, _error(error.message, error.code, hint, error.details))
+    # Advice of a kind is about a command, and not about a call; that about a disk is for who runs the server.
+    hint = None if error.hint == error.usual_hint or status == 500 else error.hint
+    await answer.give(status, {**_OBJECT, **headers}, _error(told(error), error.code, hint, error.details))
 
 
 def _error(message: str, code: str, hint: str | None = None, details: Sequence[str] = ()) -> bytes:

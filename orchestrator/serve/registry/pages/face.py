@@ -21,7 +21,7 @@ from orchestrator.serve.access.sessions import Sessions
 from orchestrator.serve.http.addresses import number, parameters, segments
 from orchestrator.serve.http.answers import Answering, Request
 from orchestrator.serve.http.once import ClientTurns
-from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, takes_only
+from orchestrator.serve.http.refusals import Refused, as_text, nothing_here, takes_only, told
 from orchestrator.serve.pages.layout import HTML, PLACES, TEXT, PageLayout, language
 from orchestrator.serve.pages.traffic import PAGES
 from orchestrator.serve.registry.face import status_of
@@ -80,7 +80,7 @@ class RegistryPages:
         except GlmAriaError as error:
             if answer.has_begun:
                 raise
-            raise Refused(status_of(error, viewer), error.message) from None
+            raise Refused(status_of(error, viewer), told(error)) from None
 
     async def _page(
         self, viewer: Caller, parts: tuple[str, ...], query: Mapping[str, str], request: Request, answer: Answering
@@ -94,7 +94,7 @@ class RegistryPages:
             values = {
                 "kind": "error",
                 "about": "",
-                "error": redacted(error.message),
+                "error": redacted(told(error)),
                 "hint": redacted(error.hint or ""),
             }
         await answer.give(status, HTML, self._drawn(values, asked, language(request)))
