@@ -27,15 +27,16 @@ RUNNER = """
     say = lambda: print("it runs on", flush=True)
     sys.exit(children.run_command(sys.argv[1:], os.environ, on_patience=say))
 """
+# A handler that runs within a print must not print.
 TELLS_SIGNALS = """
-    import signal, sys, time
+    import os, signal, sys, time
     seen = []
     def handle(number, frame):
         seen.append(number)
-        print("got", number, flush=True)
+        os.write(1, b"got %d\\n" % number)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")
     while len(seen) < int(sys.argv[1]):
         time.sleep(0.01)  # a signal between the look and signal.pause would be waited for in vain
     sys.exit(40 + len(seen))
@@ -104,7 +105,9 @@ class Started:
     def read_until(self, words: str) -> None:
         while words.encode() not in self._text:
             assert select.select([self.ours], [], [], 60)[0], f"waits for {words!r}, and has {self._text!r}"
-            self._text += os.read(self.ours, 4096)
+            data = os.read(self.ours, 4096)
+            assert data, f"it ended, and {words!r} did not come: {self._text!r}"
+            self._text += data
         self._text = self._text.partition(words.encode())[2]
 
     def rest(self) -> str:

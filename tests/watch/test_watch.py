@@ -123,10 +123,13 @@ class Run:
             assert time.monotonic() < deadline, (self.pulled, self.heard.events, self.file.load())
             time.sleep(0.01)
 
-    def end(self) -> WatchReport:
+    def leave(self) -> None:
         self.stop.set()
-        assert self._thread is not None
-        self._thread.join(10)
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def end(self) -> WatchReport:
+        self.leave()
         assert self._report is not None
         return self._report
 
@@ -141,7 +144,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     with plain.cache(tmp_path) as cache:
         made = Run(cache, tmp_path)
         yield made
-        made.stop.set()
+        made.leave()
 
 
 # -- once
