@@ -27,8 +27,8 @@ SPAN = 28 * _DAY
 """The time of which an `Account` tells."""
 FIRST = 0.015
 """The share of the bytes that users had fetched which guesses may cost before one of them was used."""
-EARNED = 0.5
-"""The bytes of wrong guesses that a byte of a right one pays for: two of three have to be right."""
+EARNED = 1.0
+"""The bytes of wrong guesses that a byte of a right one pays for: every second one has to be right."""
 GUESS, _FORESEEN = 0.0, 1.0
 """The last use of a guess, and its number in `order`: that of one which is foreseen is the second."""
 

@@ -88,15 +88,21 @@ KINDS: Mapping[str, _Shape] = {
 def generate(kind: str, seed: int, *, models: int = 20, weeks: int = 8, each: float = 0.15) -> tuple[Demand, ...]:
     """A trace of a kind, the oldest first. `each` are the wishes of a model an hour, of all in the mean."""
     rng = np.random.default_rng(seed)
-    popular = 1 / (1 + np.arange(models)) ** 0.8
-    rates = np.repeat((popular / popular.mean() * each)[:, None], weeks * WEEK, axis=1)
-    counts = rng.poisson(KINDS[kind](rng, rates))
+    counts = rng.poisson(_rates(rng, kind, models, weeks, each))
     sizes = np.round(rng.lognormal(np.log(8e9), 0.8, models)).astype(int).tolist()
     rows, hours = np.nonzero(counts)
     rows, hours = np.repeat(rows, counts[rows, hours]), np.repeat(hours, counts[rows, hours])
     times = START + (hours + rng.random(len(hours))) * HOUR
-    found = [_wish(f"org/model-{row:03d}@main", at, sizes[row]) for row, at in zip(rows, times.tolist(), strict=True)]
+    found = [_wish(_name(row), at, sizes[row]) for row, at in zip(rows.tolist(), times.tolist(), strict=True)]
     return tuple(sorted(found, key=lambda demand: demand.at))
+
+
+def rates_of(
+    kind: str, seed: int, *, models: int = 20, weeks: int = 8, each: float = 0.15
+) -> Mapping[str, tuple[float, ...]]:
+    """The wishes that are expected in each hour from `START` on, of each model of the trace that `generate` makes."""
+    rates = _rates(np.random.default_rng(seed), kind, models, weeks, each)
+    return {_name(row): tuple(rates[row].tolist()) for row in range(models)}
 
 
 def shuffled(demands: Sequence[Demand], seed: int) -> tuple[Demand, ...]:
@@ -106,6 +112,15 @@ def shuffled(demands: Sequence[Demand], seed: int) -> tuple[Demand, ...]:
     times = (first + rng.random(len(demands)) * (last - first)).tolist()
     moved = [replace(demand, at=at) for demand, at in zip(demands, times, strict=True)]
     return tuple(sorted(moved, key=lambda demand: demand.at))
+
+
+def _rates(rng: np.random.Generator, kind: str, models: int, weeks: int, each: float) -> Hours:
+    popular = 1 / (1 + np.arange(models)) ** 0.8
+    return KINDS[kind](rng, np.repeat((popular / popular.mean() * each)[:, None], weeks * WEEK, axis=1))
+
+
+def _name(row: int) -> str:
+    return f"org/model-{row:03d}@main"
 
 
 def _wish(model: str, at: float, size: int) -> Demand:
