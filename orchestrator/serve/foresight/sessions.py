@@ -1,4 +1,4 @@
-"""ClientSessions of clients: one wish for a model each, however many files a client asks for."""
+"""Sessions of clients: one wish for a model each, however many files a client asks for."""
 
 from __future__ import annotations
 
