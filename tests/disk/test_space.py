@@ -35,7 +35,8 @@ def test_the_file_system_is_read_from_the_mounts(tmp_path: Path, monkeypatch: py
 def test_room_is_measured_where_the_folder_will_be(tmp_path: Path) -> None:
     room = space.space(tmp_path / "not" / "yet" / "there")
     assert room.free > 0
-    assert space.check(0, tmp_path / "x") == space.space(tmp_path)
+    # Others write to that disk, too.
+    assert abs(space.check(0, tmp_path / "x").free - space.space(tmp_path).free) < 1 << 30
     with pytest.raises(NoSpaceError, match="TB are missing"):
         space.check(room.free + (5 << 40), tmp_path)
     with pytest.raises(NoSpaceError, match="missing"):
