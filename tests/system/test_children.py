@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.aria2.program import find_aria2c
 from orchestrator.system.children import TiedChild
 from orchestrator.system.processes import started
 from tests.servers.ports import free_port
@@ -38,7 +39,8 @@ def listens(port: int) -> bool:
 
 def test_it_ends_with_a_parent_that_is_killed() -> None:
     port = free_port()
-    command = ["aria2c", "--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--quiet", "--enable-dht=false"]
+    options = ("--no-conf", "--enable-rpc", f"--rpc-listen-port={port}", "--quiet", "--enable-dht=false")
+    command = [str(find_aria2c()), *options]
     words = [sys.executable, "-c", textwrap.dedent(PARENT), *command]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as parent:
         assert parent.stdout is not None
