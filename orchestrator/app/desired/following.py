@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ from orchestrator.desired.sets import SetStore, sets_beside
 from orchestrator.desired.sources.artifact import ArtifactSource
 from orchestrator.desired.sources.files import FileSource
 from orchestrator.desired.sources.git import GitRules, GitSource
-from orchestrator.desired.sources.interface import DesiredSource
+from orchestrator.desired.sources.interface import DesiredSource, Vouched, anybody
 from orchestrator.desired.sources.signed import SignedFiles
 from orchestrator.desired.status import SetStatus, render
 from orchestrator.desired.wish.address import ArtifactAddress, GitAddress, SourceAddress
@@ -180,15 +180,15 @@ def source_at(address: SourceAddress, signers: Path | None, settings: Settings, 
 
 def _followed(address: SourceAddress, request: SetRequest, settings: Settings, stop: Stop) -> Followed:
     source, signers = source_at(address, request.signers, settings, stop), request.signers
-    known = replace(Followed(str(address), source), signers=_word_of(signers), may_go_back=request.may_go_back)
-    if signers is None or isinstance(address, GitAddress):
-        return known
-    if signers.is_dir():
-        raise UsageError(
-            f"{address}: files are signed with keys of ssh, and {signers} is a keyring of gpg",
-            hint="--allowed-signers FILE",
-        )
-    return replace(known, vouched=SignedFiles(signers, os.environ))
+    vouched: Vouched = anybody
+    if signers is not None and not isinstance(address, GitAddress):
+        if signers.is_dir():
+            raise UsageError(
+                f"{address}: files are signed with keys of ssh, and {signers} is a keyring of gpg",
+                hint="--allowed-signers FILE",
+            )
+        vouched = SignedFiles(signers, os.environ)
+    return Followed(str(address), source, vouched, _word_of(signers), request.may_go_back)
 
 
 def _word_of(signers: Path | None) -> str:

@@ -24,7 +24,6 @@ from orchestrator.errors import CannotCreateError, DiskIOError, GlmAriaError, In
 from orchestrator.events import Emit
 from orchestrator.lists.lockfile import LockedModel
 from orchestrator.lists.request import Item, PullRequest
-from orchestrator.pulling import pull as flow
 from orchestrator.pulling.locking import lock_ahead
 from orchestrator.pulling.report import PullReport
 from orchestrator.settings import Settings
@@ -148,9 +147,7 @@ class CacheWork:
 
     def _from_cache(self, models: Collection[SetModel], items: tuple[Item, ...], stop: Stop, emit: Emit) -> Errors:
         request = replace(self._request(items, self._lock_name), offline=True)
-        with opened(self.settings, stop, emit) as (cache, sources, sites, told):
-            report = flow.pull(request, sites, sources, cache, mover_of(self.settings), stop=stop, emit=told)
-        return _errors(models, report)
+        return _errors(models, pull_alone(self.settings, request, stop, emit))
 
 
 def _is_named(cache: Cache, target: Target) -> bool:

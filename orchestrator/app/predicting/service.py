@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.app.compose import known_state, open_sources, state_of
 from orchestrator.app.extras import number_library
 from orchestrator.core.text import counted
-from orchestrator.errors import CannotCreateError, NotFoundError, UsageError
+from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.events import Emit, Notice
 from orchestrator.predict.anonymous import anonymised
 from orchestrator.predict.demand import Demand
@@ -97,11 +97,8 @@ class PredictServices:
         """Write the demand of this site to a new file, and return how many wishes these are."""
         demands = DemandLog(known_state(self.settings)).read()
         text = text_of(anonymised(demands) if is_anonymous else demands)
-        try:
-            with on_disk("create", out), out.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            raise CannotCreateError(f"{out} is there already, and was left as it is", file=str(out)) from None
+        with on_disk("create", out), out.open("x", encoding="utf-8") as file:
+            file.write(text)
         return len(demands)
 
     def _read(self, source: DemandSource, emit: Emit, now: float) -> tuple[str, tuple[Demand, ...]]:
