@@ -132,9 +132,10 @@ class Room:
         """Let the longest unused of what was used go, until it has so many bytes at most: a guess was used, and the
         next ones need room. Does what it can."""
         with self._admitting, suppress(GlmAriaError):
-            count = self._count()
-            only = {key: use for key, use in self._going(time.time()).items() if key not in guesses(self._uses())}
-            self._remove(Rules(time.time(), keep_size=max(0, most - count.beside), only=only, grace=0))
+            count, now = self._count(), time.time()
+            going = self._going(now)
+            only = {key: going[key] for key in going.keys() - guesses(going).keys()}
+            self._remove(Rules(now, keep_size=max(0, most - count.beside), only=only, grace=0))
             self._count()
 
     @property
@@ -218,12 +219,9 @@ class Room:
             self._evict_revisions(count, missing, name)
             self._count()
 
-    def _uses(self) -> dict[Revision, float]:
-        return self._cache.blobs.on_demand.uses()
-
     def _going(self, now: float) -> dict[Revision, float]:
         """The revisions that may go, each with its last use in the order of going."""
-        in_use, uses = self._in_use(), self._uses()
+        in_use, uses = self._in_use(), self._cache.blobs.on_demand.uses()
         only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
         foreseen = {key for key in only if key[0] in self.foreseen}
         return order(only, foreseen, {key: self.likely.get(key[0], 0.0) for key in only})
