@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from orchestrator.disk.state_file import UNREADABLE, read_state, write_state
-from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.disk.state_file import UNREADABLE, append_state, read_state, write_state
 from orchestrator.system.small_files import RECORD_BYTES, open_regular, read_stream
 
 V = TypeVar("V")
@@ -131,13 +130,7 @@ class GrowingState(Generic[V]):
         lines = [] if self._position else [json.dumps(self._document)]
         lines += [json.dumps(item, separators=(",", ":")) for item in fresh.items()]
         data = "".join(f"{line}\n" for line in lines).encode()
-        fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NOFOLLOW | CLOEXEC, 0o600)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(fd, left) :]
-        finally:
-            os.close(fd)
+        append_state(self._log, data)
         self._position += len(data)
         self._seen = _identity(self._log)
         self._keep(fresh)

@@ -1,4 +1,4 @@
-"""JSON documents in the state folder: `{"version": 1, …}`, mode 0600, replaced in one step."""
+"""JSON documents in the state folder: `{"version": 1, …}`, mode 0600, replaced in one step; and logs, which grow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from orchestrator.disk.atomic import write_file
 from orchestrator.errors import GlmAriaError
 from orchestrator.lists.json_text import parse_json
+from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
 from orchestrator.system.small_files import RECORD_BYTES, read_small
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, GlmAriaError)
@@ -49,3 +50,11 @@ def write_state(
     separators = (",", ":") if indent is None else None
     text = json.dumps({"version": _VERSION, **data}, indent=indent, separators=separators, sort_keys=True)
     write_file(path, text + "\n", stage, mode=0o600, durable=durable)
+
+
+def append_state(path: Path, data: bytes) -> int:
+    """Add to the end of a log, mode 0600, and return the bytes that it has now. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CLOEXEC | NOFOLLOW, 0o600)
+    with os.fdopen(fd, "ab") as file:
+        file.write(data)
+        return file.tell()

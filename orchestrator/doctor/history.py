@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
-from orchestrator.disk.state_file import UNREADABLE
-from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.disk.state_file import UNREADABLE, append_state
 from orchestrator.pulling.report import FileState, PullReport
 from orchestrator.system.failures import on_disk
 from orchestrator.system.small_files import RECORD_BYTES, read_small
@@ -93,9 +91,7 @@ class History:
         """Add entries, and cut the oldest."""
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
         with on_disk("write", self.path), state_lock(self._folder / "history.lock"):
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CLOEXEC | NOFOLLOW, 0o600)
-            with os.fdopen(fd, "ab") as file:
-                file.write(lines.encode())
+            append_state(self.path, lines.encode())
             kept = read_small(self.path, RECORD_BYTES).splitlines(keepends=True)
             if len(kept) > MOST + _SLACK:
                 write_file(self.path, b"".join(kept[-MOST:]), self._folder / "stage", mode=0o600)

@@ -5,13 +5,12 @@ A line that cannot be read is passed over: it is a loss of history and of nothin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.disk.atomic import write_file
 from orchestrator.disk.locks import state_lock
-from orchestrator.platform.open_flags import CLOEXEC, NOFOLLOW
+from orchestrator.disk.state_file import append_state
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.trace import line_of, read_lines
 from orchestrator.system.failures import on_disk
@@ -41,11 +40,7 @@ class DemandLog:
         """Add wishes, and cut the oldest. Costs a write of their lines; threads and processes may do it at once."""
         lines = "".join(map(line_of, demands)).encode()
         with on_disk("write", self.path), state_lock(self._folder / "demand.lock"):
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CLOEXEC | NOFOLLOW, 0o600)
-            with os.fdopen(fd, "ab") as file:
-                file.write(lines)
-                size = file.tell()
-            if size > self._most + self._slack:
+            if append_state(self.path, lines) > self._most + self._slack:
                 newest = read_small(self.path, RECORD_BYTES)[-self._most :]
                 write_file(self.path, newest.partition(b"\n")[2], self._folder / "stage", mode=0o600, durable=False)
 
