@@ -29,11 +29,11 @@ def demand_at(url: str, net: Net, now: float) -> tuple[Demand, ...]:
     end = now // HOUR * HOUR
     found: list[Demand] = []
     for week in range(WEEKS, 0, -1):
-        query = {"query": QUERY, "start": end - week * _WEEK + HOUR, "end": end - (week - 1) * _WEEK, "step": int(HOUR)}
+        first, last = end - week * _WEEK, end - (week - 1) * _WEEK
+        query = {"query": QUERY, "start": first + HOUR, "end": last, "step": int(HOUR)}
         answer = net.get_json(f"{url.rstrip('/')}/api/v1/query_range?{urlencode(query)}").value
         try:
-            wishes = (wish for wish in _wishes(answer) if end - WEEKS * _WEEK <= wish.at < end)
-            found += islice(wishes, _MOST - len(found))
+            found += islice(_wishes(answer, first, last), _MOST - len(found))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ProtocolError(
                 f"{url} does not answer as Prometheus does", hint="name its address, such as http://127.0.0.1:9090"
@@ -41,13 +41,16 @@ def demand_at(url: str, net: Net, now: float) -> tuple[Demand, ...]:
     return tuple(sorted(found, key=lambda demand: demand.at))
 
 
-def _wishes(answer: Any) -> Iterator[Demand]:
+def _wishes(answer: Any, first: float, last: float) -> Iterator[Demand]:
+    """The wishes of a week. What an answer has of other times is passed over: it was not asked for."""
     if answer["status"] != "success":
         raise ValueError(answer["status"])
     for series in answer["data"]["result"]:
         model = series["metric"].get("model", "")
         for at, text in series["values"]:
-            count = float(text)
+            count, middle = float(text), float(at) - HOUR / 2
+            if not (first <= middle < last and math.isfinite(count)):
+                continue
             # Models for which a server has no label left have none.
-            if isinstance(model, str) and 0 < len(model) <= MOST_NAME and math.isfinite(count):
-                yield from [Demand(float(at) - HOUR / 2, model, 0, 0, 0.0)] * round(max(0.0, min(count, _MOST_IN_HOUR)))
+            if isinstance(model, str) and 0 < len(model) <= MOST_NAME:
+                yield from [Demand(middle, model, 0, 0, 0.0)] * round(max(0.0, min(count, _MOST_IN_HOUR)))

@@ -129,6 +129,8 @@ _VALUES: dict[str, dict[str, Value]] = {
         "scope": _UNIT["scope"],
         "listen": Value(readers.place, defaults.always("127.0.0.1:8090")),
     },
+    "glm-aria-predict.service": {key: value for key, value in _UNIT.items() if key != "log"},
+    "glm-aria-predict.timer": {"scope": _UNIT["scope"]},
     "glm-aria-scheduler.service": {
         **_UNIT,
         "listen": Value(readers.place, defaults.always("127.0.0.1:8091")),

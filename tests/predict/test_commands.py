@@ -119,6 +119,8 @@ def test_bad_lines_of_a_trace_are_told_by_their_numbers(capsys: pytest.CaptureFi
         ["train", "--prometheus", "127.0.0.1:9090"],
         ["train", "--prometheus", "http://user:word@127.0.0.1"],
         ["evaluate", "--shuffled"],
+        ["evaluate", "--seed", "7"],
+        ["evaluate", "--picture", "no-folder/p.svg"],
         ["evaluate", "--generated", "unheard-of"],
         ["evaluate", "--generated", "daily", "--trace", "other"],
     ],
@@ -127,6 +129,29 @@ def test_wrong_words_are_told_before_anything_is_written(words: list[str], tmp_p
     (tmp_path / "other").write_text("{}\n")
     assert main(["predict", *words]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_picture_overwrites_nothing_and_that_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dangling.svg").symlink_to("nowhere")
+    (tmp_path / "there.svg").write_text("mine")
+    for target in ("there.svg", "dangling.svg"):
+        # That its trace is absent, too, is not seen.
+        assert main(["predict", "evaluate", "--trace", "absent", "--picture", target]) == 73
+    assert (tmp_path / "there.svg").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("weeks", [-100, 100], ids=["long ago", "to come"])
+def test_a_trace_of_other_times_is_told_and_not_used(
+    weeks: int, says: Callable[..., Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    moved = [replace(demand, at=demand.at + weeks * 168 * HOUR) for demand in recent("daily")]
+    (tmp_path / "t.jsonl").write_text(text_of(moved))
+    found = says("predict", "train", "--trace", "t.jsonl")
+    assert (found["used"], found["models"]) == (False, [])
+    assert "nothing was asked for" in found["reason"]
+    assert main(["predict", "show"]) == 0
+    assert "expects" not in capsys.readouterr().err  # nothing is shown
 
 
 def test_an_export_is_a_trace_and_overwrites_nothing(log: DemandLog, says: Callable[..., Any], tmp_path: Path) -> None:

@@ -80,9 +80,12 @@ def test_what_is_no_answer_of_prometheus_is_told(body: str) -> None:
         (result('[[999997200, "NaN"], [999997200, "-3"], [999997200, "+Inf"]]'), 0),
         (result('[[999997200, "1"]]', "7"), 0),
         (result('[[999997200, "1"]]', '""'), 0),
-        (result('[[999997200, "2"]]'), 2 * 12),
-        (result('[[999997200, "1e18"]]'), 10_000 * 12),
+        (result('[[999997200, "2"]]'), 2),
+        (result('[[999997200, "1e18"]]'), 10_000),
+        # Before they were passed over, ten thousand wishes were made of each.
+        (result("[" + ", ".join(['[5, "1e18"]'] * 200_000) + "]"), 0),
     ],
+    ids=["no times", "no counts", "no text", "no name", "two", "too many", "of times that were not asked for"],
 )
 def test_values_that_cannot_be_are_left_out_or_bounded(body: str, wishes: int) -> None:
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), answered(body))) as server, Net() as net:

@@ -14,6 +14,7 @@ from orchestrator.cli.main import main
 
 UNITS = {
     "glm-aria-serve.service": (("listen=10.0.0.5:8090",), "serve --listen 10.0.0.5:8090 --progress none"),
+    "glm-aria-predict.service": ((), "predict train"),
     "glm-aria-scheduler.service": (("log=json",), "scheduler --listen 127.0.0.1:8091 --progress json"),
     "glm-aria-node.service": (
         ("scheduler=head-1:8091,head-2:8091",),
@@ -74,6 +75,15 @@ def test_systemd_takes_a_server_with_its_socket(scope: str, tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_systemd_takes_a_training_with_its_timer(scope: str, tmp_path: Path) -> None:
+    training = rendered(tmp_path, "glm-aria-predict.service", f"scope={scope}", "program=/bin/true")
+    timer = rendered(tmp_path, "glm-aria-predict.timer", f"scope={scope}")
+    assert f"enable --now {timer.name}\n" in training.read_text()
+    done = analyze(tmp_path, *(["--user"] if scope == "user" else []), "verify", training, timer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("name", "given"),
     [
@@ -81,6 +91,8 @@ def test_systemd_takes_a_server_with_its_socket(scope: str, tmp_path: Path) -> N
         ("glm-aria-serve.service", "listen=a:1\nUser=x"),
         ("glm-aria-serve.service", "log=json --listen 0.0.0.0:1"),
         ("glm-aria-serve.socket", "listen=fd://"),
+        ("glm-aria-predict.service", "log=json"),
+        ("glm-aria-predict.timer", "scope=root"),
         ("glm-aria-scheduler.service", "listen=fd://"),
         ("glm-aria-node.service", "follow=--once"),
         ("glm-aria-node.service", "follow=/srv/a\nUser=x"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,16 @@ from orchestrator.cache.layout import CacheLayout
 from orchestrator.cache.state_dir import open_state_dir
 from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import HOUR, Forecast
+from orchestrator.predict.learning.generate import START
+from orchestrator.predict.learning.generate import generate as demand_of
 from orchestrator.predict.log import DemandLog
 from orchestrator.predict.trained import Trained, TrainedFile
+from orchestrator.serve.foresight.wanted import WantedModels
+from orchestrator.serve.pages.condition import Condition
+from orchestrator.serve.pages.intake import Intake
+from orchestrator.serve.pages.looking import Looks
+from orchestrator.serve.pages.metrics import text_of
+from orchestrator.serve.pages.traffic import Traffic
 from tests.hub.content import generate
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repos import Repo
@@ -23,6 +33,7 @@ from tests.hub.shaping import Shape
 from tests.machine.machine import Machine, content, until
 from tests.serve.conftest import Users, assert_unseen
 from tests.serve.servers import Server, ended, hf
+from tests.servers.prometheus import prometheus
 
 SIZE = 8 << 20
 FILES: dict[str, Any] = {"config.json": b"{}", "big.safetensors": generate(SIZE, 7)}
@@ -47,11 +58,16 @@ def trained(machine: Machine, model: str = "org/foreseen@main", *, is_used: bool
     forecast = Forecast(start, {model: (9.0,) * 48}, "ridge", is_used)
     state = state_of(machine)
     TrainedFile(state).save(Trained(forecast, (), 1000, 1000, "a test says so"))
-    past = [Demand(now - 7 * 24 * HOUR, "org/other@main", 10**9, 10**9, 1000.0) for _ in range(10)]
-    DemandLog(state).add([*past, Demand(now - 24 * HOUR, model, TOTAL, TOTAL, 10.0)])
+    DemandLog(state).add([*others(now), Demand(now - 24 * HOUR, model, TOTAL, TOTAL, 10.0)])
+
+
+def others(now: float) -> list[Demand]:
+    """What users had fetched and waited for, of which guesses get their credit."""
+    return [Demand(now - 7 * 24 * HOUR, "org/other@main", 10**9, 10**9, 1000.0)] * 10
 
 
 ON = {"GLM_ARIA_PREDICT": "1"}
+WEEKS = 4 * 168 * HOUR
 
 
 def started(machine: Machine, *words: str, **env: str) -> Server:
@@ -164,3 +180,49 @@ def test_what_clients_want_is_noted_once_a_session(machine: Machine, hub: Loopba
     assert first.waited > 0
     assert (second.came, second.waited) == (0, 0)
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
+
+
+def scraped(model: str, now: float) -> str:
+    """What a Prometheus scraped in four weeks of a server whose clients have a pattern by day: `now` is the hour at
+    which they want this model most."""
+    demands = [demand for demand in demand_of("daily", 1, models=4, weeks=5) if demand.at < START + WEEKS + 14 * HOUR]
+    moved = now - (START + WEEKS + 14 * HOUR)
+    names = {f"org/model-{number:03d}@main": f"org/other-{number}@main" for number in range(1, 4)}
+    wanted, lines, at = WantedModels(), ["# TYPE glm_aria_wanted counter"], now - WEEKS
+    wishes = [replace(demand, at=demand.at + moved, model=names.get(demand.model, model)) for demand in demands]
+    while at <= now:
+        wanted.add(demand for demand in wishes if at - HOUR / 2 < demand.at <= at)
+        shown = text_of(Traffic(), Intake(), Looks(Condition((), 0, 0), None, None, (), None, wanted.counts())).decode()
+        lines += [f"{line} {at}" for line in shown.splitlines() if line.startswith("glm_aria_wanted_total{")]
+        at += HOUR / 2
+    return "\n".join([*sorted(lines[1:]), "# EOF", ""])
+
+
+def test_what_a_prometheus_scraped_is_learned_from_and_fetched_ahead(
+    machine: Machine, hub: LoopbackHub, users: Users, tmp_path: Path
+) -> None:
+    hub.add(Repo("model", "org/foreseen", FILES))
+    server = started(machine)
+    # Now what it has is known.
+    assert users(server).hf("download", "org/foreseen").returncode == 0
+    server.stop()
+    machine.run("cache", "rm", "org/foreseen", "--yes").ended(0)
+    DemandLog(state_of(machine)).add(others(time.time()))
+
+    (tmp_path / "history.txt").write_text(scraped("org/foreseen@main", time.time()))
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=672h", "openmetrics", "history.txt", "data"],
+        cwd=tmp_path, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
+    with prometheus(tmp_path / "prometheus.yml", tmp_path, "--storage.tsdb.retention.time=90d") as source:
+        forecast = (
+            machine.run("predict", "train", "--prometheus", source.url, "--json", env=ON).ended(0).document["data"]
+        )
+    assert forecast["used"], forecast["scores"]
+
+    server = started(machine, **ON)
+    assert until(lambda: is_here(machine))
+    assert last_uses(machine) == [0.0]
+    assert ("org/foreseen@main", "has fetched") in deeds(server)
+    assert_unseen(machine, hub)

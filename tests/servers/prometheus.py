@@ -45,12 +45,12 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(config: Path, folder: Path) -> Iterator[Prometheus]:
+def prometheus(config: Path, folder: Path, *more: str) -> Iterator[Prometheus]:
     if shutil.which("prometheus") is None:
         pytest.skip("there is no prometheus")
     port = free_port()
     words = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-             f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]  # fmt: skip
+             f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *more]  # fmt: skip
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         made = Prometheus(port)

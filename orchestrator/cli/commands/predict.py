@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import click
@@ -28,6 +30,7 @@ from orchestrator.predict.document import (
     ScoreEntry,
     scores_of,
 )
+from orchestrator.system.failures import on_disk
 
 _TRACE = option("--trace", metavar="FILE", help="Learn from this trace, instead of from the demand of this cache.")
 _PROMETHEUS = option(
@@ -79,7 +82,7 @@ def train(options: TrainOptions) -> int:
 
     def view(found: ForecastDocument) -> None:
         _show_scores(found.scores)
-        _say_use(found)
+        _say_use(found, is_shown=False)
 
     return finish(run, "predict train", document, view, run.outcome())
 
@@ -113,7 +116,7 @@ def show_forecast(options: ShowForecastOptions) -> int:
             begin = time.strftime("%a %H:%M", time.localtime(found.start))
             rows = [(entry.model, f"{entry.day:.1f}", spark(entry.pulls)) for entry in found.models[: options.most]]
             show(("model", "pulls in 24 h", f"by hour from {begin}"), rows, whole="model")
-        _say_use(found)
+        _say_use(found, is_shown=bool(found.models))
 
     return finish(Run(options.place.as_json), "predict show", document, view)
 
@@ -126,9 +129,8 @@ class EvaluateOptions:
     prometheus: Annotated[str | None, _PROMETHEUS]
     generated: Annotated[Kind | None, option("--generated", help="Learn from generated demand of this kind.")]
     seed: Annotated[
-        int, option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N",
-                    help="The seed of --generated."),
-    ]  # fmt: skip
+        int | None, option("--seed", type=click.IntRange(0), metavar="N", help="The seed of --generated, instead of 1.")
+    ]
     shuffled: Annotated[
         bool, option("--shuffled", help="With --generated: the same wishes at moments by chance, nothing to learn.")
     ]
@@ -148,6 +150,7 @@ def evaluate(options: EvaluateOptions) -> int:
     """
     from orchestrator.predict.learning.backtest import winner
 
+    picture = None if options.picture is None else _new(options.picture)
     generated = _generated(options)
     source = _source(options.trace, options.prometheus, generated)
     settings = shared.settings(options)
@@ -158,8 +161,9 @@ def evaluate(options: EvaluateOptions) -> int:
 
     best = winner(found.backtest.scores)
     reason = reason_of(found.series, found.backtest.scores, best)
-    if options.picture is not None:
-        _write(options.picture, drawn(f"Backtest on {found.demand}", found.backtest))
+    if picture is not None:
+        with on_disk("create", picture), picture.open("x", encoding="utf-8") as file:
+            file.write(drawn(f"Backtest on {found.demand}", found.backtest))
     document = EvaluationDocument(
         found.demand,
         found.series.hours,
@@ -221,17 +225,21 @@ def _source(trace: str | None, prometheus: str | None, generated: Generated | No
 
 
 def _generated(options: EvaluateOptions) -> Generated | None:
-    if options.generated is None and options.shuffled:
-        raise UsageError("--shuffled needs --generated")
-    return None if options.generated is None else Generated(options.generated, options.seed, options.shuffled)
+    if options.generated is not None:
+        return Generated(options.generated, 1 if options.seed is None else options.seed, options.shuffled)
+    if options.shuffled or options.seed is not None:
+        raise UsageError(f"{'--shuffled' if options.shuffled else '--seed'} needs --generated")
+    return None
 
 
-def _write(name: str, text: str) -> None:
-    try:
-        with places.absolute(name).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise CannotCreateError(f"{name} cannot be written: {error.strerror}", file=name) from error
+def _new(name: str) -> Path:
+    """The path of a file that is made at the end. Raises for one that is there, or has no folder to be in."""
+    path = places.absolute(name)
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint="make it, or write the picture elsewhere")
+    if os.path.lexists(path):
+        raise CannotCreateError(f"{name} is there already", file=name, hint="move it away, or name another file")
+    return path
 
 
 def _show_scores(scores: Sequence[ScoreEntry]) -> None:
@@ -250,10 +258,11 @@ def _ratio(ratio: RatioEntry) -> tuple[str, str]:
     return value, f"{low} to {high}"
 
 
-def _say_use(found: ForecastDocument) -> None:
+def _say_use(found: ForecastDocument, *, is_shown: bool) -> None:
     """Say whether serve acts on a forecast, and why not."""
     if not found.used:
-        terminal.say(f"not used: {found.reason}; shown is what {found.forecaster} expects")
+        shown = f"; shown is what {found.forecaster} expects" if is_shown else ""
+        terminal.say(f"not used: {found.reason}{shown}")
     elif not found.fresh:
         terminal.say("not used: it was trained more than a day ago; again: glm-aria predict train")
     elif not found.enabled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.predict.forecast import HOUR, Forecast
 from orchestrator.predict.learning.backtest import LEAST, backtest, forecast_of, winner
 from orchestrator.predict.learning.forecasters import NAIVE
-from orchestrator.predict.learning.series import DAY, Series
+from orchestrator.predict.learning.series import DAY, MOST_HOURS, WEEK, Series
 from orchestrator.predict.score import Score
 from orchestrator.predict.trained import Trained
 
@@ -22,6 +22,8 @@ def train(series: Series) -> Trained:
 
 def reason_of(series: Series, scores: tuple[Score, ...], best: str | None) -> str:
     """The sentence that says why a forecast is used, or why none is."""
+    if not series.models:
+        return f"nothing was asked for in the last {MOST_HOURS // WEEK} weeks"
     if not scores:
         return f"{LEAST // DAY} days of demand are needed to judge forecasts, and there are {series.hours // DAY}"
     if best is None:
