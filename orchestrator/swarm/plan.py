@@ -38,7 +38,7 @@ def plan(fleet: FleetView, now: float) -> tuple[FleetAction, ...]:
 
 def _evictions(fleet: FleetView, goods: Sequence[Good], trusted: frozenset[str], now: float) -> Iterator[Evict]:
     for node in fleet.nodes.values():
-        is_gone = node.state == NodeState.GONE or (not lives(node, now) and now - node.beat > EVICT_AFTER)
+        is_gone = node.state == NodeState.GONE or (now - node.beat > EVICT_AFTER and not lives(node, now))
         if is_gone or (node.state == NodeState.DRAINING and _is_drained(node.id, fleet, goods, trusted, now)):
             yield Evict(node.id)
 

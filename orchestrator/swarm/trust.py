@@ -25,12 +25,17 @@ def living_nodes(view: FleetView, now: float) -> frozenset[str]:
 
 def trusted_nodes(view: FleetView, now: float) -> frozenset[str]:
     """The nodes that live and that nobody credible accuses: what they say that they have counts."""
-    return living_nodes(view, now) - distrusted_nodes(view, now)
+    living = living_nodes(view, now)
+    return living - _distrusted(view, living)
 
 
 def distrusted_nodes(view: FleetView, now: float) -> frozenset[str]:
     """The nodes whose word counts for nothing, and whom nobody is to ask."""
-    return distrusted([each.accused for each in view.goods], living_nodes(view, now))
+    return _distrusted(view, living_nodes(view, now))
+
+
+def _distrusted(view: FleetView, living: frozenset[str]) -> frozenset[str]:
+    return distrusted([each.accused for each in view.goods], living)
 
 
 def distrusted(accusations: Iterable[Mapping[str, frozenset[str]]], living: Collection[str] = ()) -> frozenset[str]:

@@ -56,7 +56,7 @@ class Alone:
         for node in np.flatnonzero(swarm.lives).tolist():
             if node not in self._guides:
                 self._guides[node], self._orders[node] = self._guide(node), {}
-            swarm.tell(node, self._others(node))
+        swarm.tell({node: self._others(node) for node in np.flatnonzero(swarm.lives).tolist()})
 
     def _guide(self, node: int) -> Unguided:
         swarm = self._swarm
@@ -114,7 +114,7 @@ class Alone:
     def met(self, liar: int, node: int, piece: int) -> None:  # noqa: ARG002
         """See `Guiding`."""
         self._liars.setdefault(node, set()).add(liar)
-        self._swarm.tell(node, self._others(node))
+        self._swarm.tell({node: self._others(node)})
 
     def lost(self, node: int) -> None:
         """See `Guiding`."""

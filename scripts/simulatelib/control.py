@@ -58,12 +58,10 @@ class Control:
         self.calls = 0
         self._lease = 0
         self._task = (TaskView("model", 0, tuple(sizes)),)
-        self._wanted: frozenset[str] = frozenset()
 
     def join(self, node: NodeView) -> None:
         """A node says hello."""
         self.nodes[node.id] = node
-        self._wanted = frozenset(self.nodes)
         self.messages += 2
         self.writes += 1
 
@@ -107,7 +105,8 @@ class Control:
 
     def view(self, members: frozenset[str] | None = None) -> FleetView:
         """What is known, of these nodes alone if they are named."""
-        nodes = self.nodes if members is None else {name: self.nodes[name] for name in self._wanted & members}
+        wanted = frozenset(self.nodes)
+        nodes = self.nodes if members is None else {name: self.nodes[name] for name in wanted & members}
         leases: dict[Digest, list[Lease]] = {each: [] for each in self._sizes}
         for granted in self.leases.values():
             if isinstance(granted.lease.work, Unit) and granted.lease.node in nodes:
@@ -119,7 +118,7 @@ class Control:
                 self.have[digest],
                 frozenset(self.holders[digest] & nodes.keys()),
                 tuple(leases[digest]),
-                self._wanted,
+                wanted,
                 self.accused[digest],
                 "origin",
             )
@@ -156,7 +155,6 @@ class Control:
     def forget(self, name: str) -> None:
         """A node is no member any more."""
         del self.nodes[name]
-        self._wanted = frozenset(self.nodes)
         for known in self.have.values():
             known.pop(name, None)
         for holders in self.holders.values():

@@ -50,6 +50,8 @@ class Pieces:
         self.speeds = np.zeros((nodes, slots))
         self.rests = np.zeros((nodes, slots), np.int64)
         self._ends = ends  # the last piece of each blob
+        self._fronts = np.zeros(nodes, np.int64)  # no piece before it is lacked
+        self._behind = 0  # no piece from here on was ever offered
         self._noise = self.random.integers(0, 256, (64, pieces), dtype=np.uint16)
         self._askers: tuple[Ints, Ints] | None = None
 
@@ -65,11 +67,11 @@ class Pieces:
 
     def tell(self, node: int, peers: tuple[int, ...], step: int) -> tuple[int, ...]:
         """Give a node other peers; those that stay keep their slots. Returns the slots that have new ones."""
-        row = self.peers[node]
+        row = self.peers[node].tolist()
         fresh = [peer for peer in peers if peer not in row]
-        slots = [slot for slot in range(len(row)) if row[slot] not in peers]
+        slots = [slot for slot, peer in enumerate(row) if peer not in peers]
         for slot in slots:
-            row[slot] = fresh.pop(0) if fresh else -1
+            self.peers[node, slot] = fresh.pop(0) if fresh else -1
             self.streams[node, slot] = self.rests[node, slot] = 0
             self.speeds[node, slot] = 0.0
         self.refresh(node, step)
@@ -93,26 +95,31 @@ class Pieces:
     def give_up(self, nodes: Ints, pieces: Ints, step: int) -> None:
         """Nodes do not fetch these pieces any more, and have not got them."""
         self.lacks[nodes, pieces] = True
+        np.minimum.at(self._fronts, nodes, pieces)
         self._count(nodes, pieces, step, 1)
 
     def _count(self, nodes: Ints, pieces: Ints, step: int, by: int) -> None:
         peers = self.peers[nodes]
         seen = (self.offered[peers, pieces[:, None]] <= step) & (peers >= 0)
-        np.add.at(self.useful, nodes, by * seen)
+        places = nodes[:, None] * self.slots + np.arange(self.slots)
+        np.add.at(self.useful.reshape(-1), places[seen], by)
 
     def offer(self, nodes: Ints, pieces: Ints, step: int) -> None:
         """From this step on those who ask these nodes know that they have these pieces."""
         fresh = self.offered[nodes, pieces] > step
         nodes, pieces = nodes[fresh], pieces[fresh]
+        if not len(nodes):
+            return
         self.offered[nodes, pieces] = step
+        self._behind = max(self._behind, int(pieces.max()) + 1)
         first, askers = self.askers()
         counts = first[nodes + 1] - first[nodes]
         places = np.repeat(first[nodes] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
         places += np.arange(counts.sum())
-        who, slots = askers[places] // self.slots, askers[places] % self.slots
-        what = np.repeat(pieces, counts)
-        np.add.at(self.rarity, (who, what), 1)
-        np.add.at(self.useful, (who, slots), self.lacks[who, what])
+        slots = askers[places]
+        what = slots // self.slots * self.count + np.repeat(pieces, counts)
+        np.add.at(self.rarity.reshape(-1), what, np.uint8(1))
+        np.add.at(self.useful.reshape(-1), slots[self.lacks.reshape(-1)[what]], 1)
 
     def askers(self) -> tuple[Ints, Ints]:
         """Where the askers of each node begin in a list of them, and that list, each as node and slot in one number."""
@@ -152,27 +159,42 @@ class Pieces:
         weights = self.streams[nodes] + self.random.random(free.shape)
         slots = np.where(free, weights, np.inf).argmin(1)
         first, length = np.zeros(len(nodes), np.int64), np.zeros(len(nodes), np.int64)
+        noise, fronts = self.random.integers(0, len(self._noise), len(nodes)), self._advance(nodes)
+        # Nodes that are at the same place of the model together: what they look through is short.
+        turns = np.argsort(fronts, kind="stable")
         for start in range(0, len(nodes), _ROWS):
-            part = slice(start, start + _ROWS)
-            first[part], length[part] = self._rarest(nodes[part], slots[part], step, run)
+            part = turns[start : start + _ROWS]
+            begin = int(fronts[part[0]])
+            first[part], length[part] = self._rarest(nodes[part], slots[part], noise[part], begin, step, run)
         return Choice(nodes, slots, first, length)
 
-    def _rarest(self, nodes: Ints, slots: Ints, step: int, run: int) -> tuple[Ints, Ints]:
-        there = (self.offered[self.peers[nodes, slots]] <= step) & self.lacks[nodes]
-        score = self.rarity[nodes].astype(np.uint16) << 8
-        score |= self._noise[self.random.integers(0, len(self._noise), len(nodes))]
+    def _advance(self, nodes: Ints) -> Ints:
+        """The first piece that each of these nodes lacks; there is one."""
+        passed = nodes
+        while len(passed):
+            passed = passed[~self.lacks[passed, self._fronts[passed]]]
+            self._fronts[passed] += 1
+        return self._fronts[nodes]
+
+    def _rarest(
+        self, nodes: Ints, slots: Ints, noise: Ints, begin: int, step: int, run: int
+    ) -> tuple[Ints, Ints]:
+        """The rarest piece from `begin` on for each of these nodes, and how many come with it."""
+        those = slice(begin, self._behind)
+        there = (self.offered[self.peers[nodes, slots], those] <= step) & self.lacks[nodes, those]
+        score = self.rarity[nodes, those].astype(np.uint16) << 8
+        score |= self._noise[noise, those]
         score[~there] = NEVER
         first = score.argmin(1).astype(np.int64)
-        rows = np.arange(len(nodes))
+        rows, most = np.arange(len(nodes)), there.shape[1] - 1
         length = there[rows, first].astype(np.int64)
         goes_on, runs = length > 0, self._runs(nodes, slots, run)
         for ahead in range(1, run):
-            last = np.minimum(first + ahead, self.count - 1)
-            goes_on = (
-                goes_on & (ahead < runs) & (first + ahead < self.count) & ~self._ends[last - 1] & there[rows, last]
-            )
+            last = np.minimum(first + ahead, most)
+            goes_on &= (ahead < runs) & (first + ahead <= most) & there[rows, last]
+            goes_on &= ~self._ends[begin + last - 1]
             length += goes_on
-        return first, length
+        return begin + first, length
 
 
 def ranks_among(values: Ints) -> Ints:

@@ -94,9 +94,11 @@ class _Run:
             self._scheduled.is_mute, self._muted = True, swarm.step
         elif trouble.fault is Fault.PART:
             swarm.side = np.arange(self._world.nodes) % 2
-            for node in np.flatnonzero(swarm.lives).tolist():
-                row = swarm.pieces.peers[node]
-                swarm.tell(node, tuple(int(peer) for peer in row if peer >= 0 and (peer - node) % 2 == 0))
+            lives = np.flatnonzero(swarm.lives)
+            rows = zip(lives.tolist(), swarm.pieces.peers[lives].tolist(), strict=True)
+            swarm.tell(
+                {node: tuple(peer for peer in row if peer >= 0 and (peer - node) % 2 == 0) for node, row in rows}
+            )
             of_peers = swarm.flights["source"] < swarm.origin
             swarm.cut(of_peers & ((swarm.flights["source"] - swarm.flights["node"]) % 2 == 1))
         for node in self._chosen(trouble.nodes):

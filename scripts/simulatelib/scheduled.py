@@ -145,7 +145,7 @@ class Scheduled:
         ]
 
     def _carry_out(self, actions: tuple[FleetAction, ...]) -> None:
-        told = 0
+        told: dict[int, tuple[int, ...]] = {}
         for action in actions:
             match action:
                 case Lease(node=name):
@@ -158,12 +158,11 @@ class Scheduled:
                 case Revoke(lease):
                     self._revoke(lease)
                 case Peers(name, peers):
-                    told += 1
-                    if self._swarm.lives[self._index[name]]:
-                        self._swarm.tell(self._index[name], tuple(self._index[peer] for peer in peers))
+                    told[self._index[name]] = tuple(self._index[peer] for peer in peers)
                 case _:
                     pass
-        self._is_due |= told >= MOST_RENEWALS
+        self._swarm.tell({node: peers for node, peers in told.items() if self._swarm.lives[node]})
+        self._is_due |= len(told) >= MOST_RENEWALS
 
     def _begin(self, node: int) -> None:
         """Have a node ask the origin for the next of its leases, as many at once as it has connections."""

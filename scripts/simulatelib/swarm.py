@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -127,12 +128,14 @@ class Swarm:
 
     # -- for guides and troubles ---------------------------------------------------------------------------------------
 
-    def tell(self, node: int, peers: tuple[int, ...]) -> None:
-        """Give a node other peers to ask; what is under way from former ones comes to its end."""
-        fresh = self.pieces.tell(node, peers, self.step)
-        mine = (self.flights["node"] == node) & np.isin(self.flights["slot"], fresh)
-        self.flights["slot"][mine] = -1
-        self.moved[node] = self.step
+    def tell(self, told: Mapping[int, tuple[int, ...]]) -> None:
+        """Give nodes other peers to ask; what is under way from former ones comes to its end."""
+        fresh = np.zeros(self.pieces.peers.shape, np.bool_)
+        for node, peers in told.items():
+            fresh[node, list(self.pieces.tell(node, peers, self.step))] = True
+            self.moved[node] = self.step
+        slots = self.flights["slot"]
+        slots[(slots >= 0) & fresh[self.flights["node"], slots]] = -1
 
     def claim(self, node: int, pieces: Ints) -> None:
         """Have a node leave these pieces to itself, of which it lacks some: it asks no peer for them."""
