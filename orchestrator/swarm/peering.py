@@ -49,12 +49,15 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
     if not due and not uneven:
         return
     crowd = _Crowd(view, members, askers, _gates(view, members))
-    waited = {name for name in living if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
-    if waited:
-        due |= {name for name in waited if not uneven.isdisjoint(view.nodes[name].peers)}
-        due |= waited.intersection(crowd.before(name for name in uneven if askers[name] < MOST_PEERS))
+    few = [name for name in uneven if askers[name] < MOST_PEERS]
+
+    def evening() -> Iterator[str]:
+        waited = {name for name in living if now - view.nodes[name].told >= RENEW_AFTER} if uneven else set()
+        yield from (name for name in waited if not uneven.isdisjoint(view.nodes[name].peers))
+        yield from waited.intersection(crowd.before(few)) if waited else ()
+
     left = MOST_RENEWALS
-    for node in sorted((view.nodes[name] for name in due), key=lambda node: (bool(node.peers), node.told, node.id)):
+    for node in _in_turn(view, due, evening):
         lacks = [good for good in view.goods if node.id in good.wanted_by and not is_whole(good, node.id)]
         lacks = [good for good in lacks if node.shares_restricted or not good.is_restricted]
         found = crowd.choose(node, lacks) if lacks else ()
@@ -63,6 +66,18 @@ def renewals(view: FleetView, trusted: frozenset[str], now: float) -> Iterator[P
             left -= 1
             if not left:
                 return
+
+
+def _in_turn(view: FleetView, due: Set[str], others: Callable[[], Iterable[str]]) -> Iterator[NodeView]:
+    """Nodes that have no peers, and then all that are due or among the others, who was told longest ago first. While
+    many join, a plan comes to no others."""
+
+    def turn(name: str) -> tuple[float, str]:
+        return view.nodes[name].told, name
+
+    bare = {name for name in due if not view.nodes[name].peers}
+    yield from (view.nodes[name] for name in sorted(bare, key=turn))
+    yield from (view.nodes[name] for name in sorted(due.union(others()) - bare, key=turn))
 
 
 def _gates(view: FleetView, members: Sequence[str]) -> frozenset[str]:
