@@ -5,11 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scripts.simulatelib import fitting, tables
 from scripts.simulatelib.cases import EIGHT, FAILURES, FOUR, NARROW, Failure, Narrow
 from scripts.simulatelib.costs import Costs
+from scripts.simulatelib.pieces import Pieces
 from scripts.simulatelib.runs import Result, run
 from scripts.simulatelib.world import Fault, Trouble, World
 
@@ -45,6 +47,32 @@ def test_what_fails_costs_no_more_than_the_table_of_failures_says(failure: Failu
     result = run(failure.world, Costs(), seed)
     assert result.missing == 0
     assert failure.is_met(result), result
+
+
+def test_a_node_asks_a_peer_for_the_rarest_piece_that_this_one_offers_and_it_lacks() -> None:
+    nodes, count = 12, 40
+    pieces = Pieces(nodes, np.arange(count) == count - 1, 4, seed=3)
+    chance = np.random.default_rng(3)
+    for node in range(nodes):
+        pieces.tell(node, tuple((node + step) % nodes for step in (1, 2, 3)), 0)
+    found = 0
+    for step in range(1, 60):
+        who = chance.permutation(nodes)[:6]
+        pieces.offer(who, chance.integers(0, min(count, step), 6), step)
+        # Some get a piece that is behind others that they lack, and some lose one that was long there.
+        some = np.unique(chance.integers(0, nodes, 3))
+        lost = chance.integers(0, count, len(some))
+        is_lacked = pieces.lacks[some, lost]
+        pieces.take(some[is_lacked], lost[is_lacked], step)
+        pieces.give_up(some[~is_lacked], lost[~is_lacked], step)
+        choice = pieces.choose(np.arange(nodes), step, 2, 4)
+        for node, slot, first, length in zip(choice.nodes, choice.slots, choice.first, choice.length, strict=True):
+            there = (pieces.offered[pieces.peers[node, slot]] <= step) & pieces.lacks[node]
+            assert length == there[first : first + 1].sum() == 1
+            assert pieces.rarity[node, first] == pieces.rarity[node, there].min()
+            found += 1
+        pieces.take(choice.nodes[::2], choice.first[::2], step)
+    assert found > 100
 
 
 def test_pictures_and_tables_have_every_fleet() -> None:

@@ -77,7 +77,7 @@ def _in_turn(view: FleetView, due: Set[str], others: Callable[[], Iterable[str]]
 
     bare = {name for name in due if not view.nodes[name].peers}
     yield from (view.nodes[name] for name in sorted(bare, key=turn))
-    yield from (view.nodes[name] for name in sorted(due.union(others()) - bare, key=turn))
+    yield from (view.nodes[name] for name in sorted({*due, *others()} - bare, key=turn))
 
 
 def _gates(view: FleetView, members: Sequence[str]) -> frozenset[str]:

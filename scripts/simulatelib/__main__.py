@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -73,13 +74,21 @@ def show(result: Result, seed: int, *, is_json: bool) -> None:
 def curves(options: argparse.Namespace, seeds: range) -> int:
     """Simulate fleets of all sizes; 1 when one is over its bars."""
     found: dict[str, list[Result]] = {}
-    for narrow in NARROW:
-        found[narrow.name] = []
-        for nodes in (size for size in SIZES if size <= options.most):
+    with ProcessPoolExecutor() as pool:
+        runs = {
             # A large fleet is an average of itself.
-            for seed in seeds if nodes <= 1000 else seeds[:1]:
-                found[narrow.name].append(run(narrow.of(nodes), Costs(), seed))
-                print(f"{narrow.name} {nodes}", file=sys.stderr, flush=True)
+            narrow.name: [
+                pool.submit(run, narrow.of(nodes), Costs(), seed)
+                for nodes in (size for size in SIZES if size <= options.most)
+                for seed in (seeds if nodes <= 1000 else seeds[:1])
+            ]
+            for narrow in NARROW
+        }
+        for name, futures in runs.items():
+            found[name] = []
+            for future in futures:
+                found[name].append(future.result())
+                print(f"{name} {found[name][-1].nodes}", file=sys.stderr, flush=True)
     publish(options, "sizes", tables.sizes(NARROW, found, f"--seeds {len(seeds)} --most {options.most}"))
     if options.write:
         pictures = options.docs.parent / "pictures"

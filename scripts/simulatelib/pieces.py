@@ -176,14 +176,12 @@ class Pieces:
             self._fronts[passed] += 1
         return self._fronts[nodes]
 
-    def _rarest(
-        self, nodes: Ints, slots: Ints, noise: Ints, begin: int, step: int, run: int
-    ) -> tuple[Ints, Ints]:
+    def _rarest(self, nodes: Ints, slots: Ints, noise: Ints, begin: int, step: int, run: int) -> tuple[Ints, Ints]:
         """The rarest piece from `begin` on for each of these nodes, and how many come with it."""
-        those = slice(begin, self._behind)
-        there = (self.offered[self.peers[nodes, slots], those] <= step) & self.lacks[nodes, those]
-        score = self.rarity[nodes, those].astype(np.uint16) << 8
-        score |= self._noise[noise, those]
+        window = slice(begin, self._behind)
+        there = (self.offered[self.peers[nodes, slots], window] <= step) & self.lacks[nodes, window]
+        score = self.rarity[nodes, window].astype(np.uint16) << 8
+        score |= self._noise[noise, window]
         score[~there] = NEVER
         first = score.argmin(1).astype(np.int64)
         rows, most = np.arange(len(nodes)), there.shape[1] - 1

@@ -38,6 +38,15 @@ def test_news_reaches_everybody_and_nobody_is_asked_by_many() -> None:
         assert steps <= 6
 
 
+def test_who_leaves_and_comes_back_finds_the_peers_that_it_had() -> None:
+    every = peers_of(nodes(names(60)))
+    fewer = peers_of(nodes(names(59)))
+    assert not any("m59" in peers for peers in fewer.values())
+    moved = [name for name in fewer if set(fewer[name]) != set(every[name])]
+    assert len(moved) <= MOST_PEERS
+    assert peers_of(nodes(names(60))) == every
+
+
 def test_most_peers_are_of_the_same_zone_and_two_of_others() -> None:
     told = {name: node(name, zone="ab"[number % 2]) for number, name in enumerate(names(60))}
     for name, peers in peers_of(told).items():
