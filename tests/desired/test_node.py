@@ -145,16 +145,21 @@ def test_drift_is_taken_away_and_fetched_again(machine: Machine, hub: LoopbackHu
     site.stop()
 
 
+@pytest.mark.parametrize("why", ["gone", pytest.param("away", marks=pytest.mark.sampled(0))])
 def test_what_is_found_wrong_is_missing_and_no_wrong_answer_until_it_is_right(
-    machine: Machine, hub: LoopbackHub, repos: list[Repo]
+    machine: Machine, hub: LoopbackHub, repos: list[Repo], why: str
 ) -> None:
-    """Also while nobody can send it anew: a missing file is an error, a wrong one is a wrong answer."""
+    """Also while nobody can send it anew: a missing file is an error, a wrong one is a wrong answer. A pull has
+    patience with a Hub that is away, half a minute of it, and none where a repo is gone."""
     state = machine.work / "desired.toml"
     state.write_text(wish(A))
     site = Site(machine, "--follow", str(state), "--verify-every", "1s")
     site.start()
     site.is_ready()
-    hub.stop_face("hub")
+    if why == "away":
+        hub.stop_face("hub")
+    else:
+        del hub.shelf.repos["model", A]
     weights = site.sets / "current" / "models" / A / "w.safetensors"
     right = weights.read_bytes()
     blob = Path(os.path.realpath(weights))
@@ -162,7 +167,7 @@ def test_what_is_found_wrong_is_missing_and_no_wrong_answer_until_it_is_right(
     with blob.open("r+b") as file:
         file.write(bytes([right[0] ^ 1]))
     assert until(lambda: not weights.exists(), WAIT)
-    site.becomes(lambda status: status["phase"] == "degraded" and status["models"][0]["phase"] == "failed")
+    site.becomes(lambda status: status["phase"] == "degraded" and status["models"][0]["phase"] == "failed", 2 * WAIT)
     assert not weights.exists()
     site.stop()
 
