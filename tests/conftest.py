@@ -137,15 +137,15 @@ def sample(items: list[pytest.Item], seed: int) -> None:
 def _deal(items: list[pytest.Item]) -> None:
     """Deal the tests out to the workers, the long ones first, so that none is alone with a long one at the end.
 
-    Long ones of a file stay together, as what they share is made anew by each worker. Each starts with an equal part of
-    the list, and takes from the ends of others' when it is through.
+    Those of a file stay together, as what they share is made anew by each worker. Each starts with an equal part of the
+    list, and takes from the ends of others' when it is through.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         ranks = {name: rank for rank, name in enumerate((IN_TURN, *LONG))}
-        units: dict[object, list[pytest.Item]] = {}
+        units: dict[Path, list[pytest.Item]] = {}
         for item in sorted(items, key=lambda item: ranks.get(_room(item), len(ranks))):
-            units.setdefault(item.path if _room(item) in ranks else item, []).append(item)
+            units.setdefault(item.path, []).append(item)
         shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
         for unit in units.values():
             (shares[0] if _room(unit[0]) == IN_TURN else min(shares, key=len)).extend(unit)

@@ -4,7 +4,6 @@ Who may import whom is in pyproject.toml, held by `lint-imports`.
 """
 
 import ast
-import functools
 import json
 import re
 import subprocess
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "orchestrator"
+from tests.trees import PACKAGE, Module, package
 
 # These rooms are pure. pathlib stays allowed for PurePosixPath and its like.
 PURE = {"core", "lists"}
@@ -47,10 +46,6 @@ MOST_LINES = 350
 HEAVY = {"aria2p", "google", "grpc", "huggingface_hub", "jinja2", "rich", "starlette", "transformers", "watchdog"}
 
 
-parsed = functools.lru_cache(maxsize=1)(ast.parse)
-"""Parsing takes nearly all of the time, and one module is looked through several times in a row."""
-
-
 class Import(NamedTuple):
     """One imported name, absolute, and where it is written."""
 
@@ -58,30 +53,30 @@ class Import(NamedTuple):
     where: str
 
 
-def imports_in(source: str, path: Path) -> Iterator[Import]:
+def imports_in(module: Module) -> Iterator[Import]:
     """Every import in one module, those inside functions and `if TYPE_CHECKING` too.
 
     `from a import b` counts as both `a` and `a.b`, since b may be a module.
     """
     # Relative names start from the package that holds the module.
-    package = ["orchestrator", *path.parent.parts]
-    for node in ast.walk(parsed(source)):
-        where = f"{path}:{getattr(node, 'lineno', 0)}"
+    above = ["orchestrator", *module.path.parent.parts]
+    for node in module.nodes:
+        where = f"{module.path}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, where) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield Import(module, where)
-            yield from (Import(f"{module}.{alias.name}", where) for alias in node.names)
+            base = above[: len(above) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield Import(name, where)
+            yield from (Import(f"{name}.{alias.name}", where) for alias in node.names)
 
 
-def offences(source: str, path: Path) -> list[str]:
+def offences(module: Module) -> list[str]:
     """What in this module of a pure room does I/O, starts threads or asks a clock."""
     return [
         f"{where}: imports {name}, which is not pure"
-        for name, where in imports_in(source, path)
-        if any(name == module or name.startswith(f"{module}.") for module in IMPURE)
+        for name, where in imports_in(module)
+        if any(name == impure or name.startswith(f"{impure}.") for impure in IMPURE)
     ]
 
 
@@ -89,15 +84,15 @@ STUBS = "stubs"
 """The name of folders that a compiler wrote."""
 
 
-def modules() -> list[Path]:
-    found = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
-    return sorted(path for path in found if path.parent.name != STUBS)
+@pytest.fixture(scope="module")
+def modules() -> list[Module]:
+    return [module for module in package() if module.path.parent.name != STUBS]
 
 
-def test_pure_rooms_have_no_files_threads_or_clocks() -> None:
-    pure = [path for path in modules() if path.parts[0] in PURE]
+def test_pure_rooms_have_no_files_threads_or_clocks(modules: list[Module]) -> None:
+    pure = [module for module in modules if module.path.parts[0] in PURE]
     assert pure
-    found = [line for path in pure for line in offences((PACKAGE / path).read_text("utf-8"), path)]
+    found = [line for module in pure for line in offences(module)]
     assert not found, "\n".join(found)
 
 
@@ -106,14 +101,14 @@ def test_pure_rooms_have_no_files_threads_or_clocks() -> None:
     ["import os.path", "from urllib import request", "def late():\n    import socket", "from time import time"],
 )
 def test_an_impure_import_is_seen(source: str) -> None:
-    assert offences(source, Path("core/plan.py"))
+    assert offences(Module(source, Path("core/plan.py")))
 
 
 @pytest.mark.parametrize(
     "source", ["from urllib.parse import urlsplit", "from pathlib import PurePosixPath", "from . import files"]
 )
 def test_a_pure_import_is_not(source: str) -> None:
-    assert offences(source, Path("core/plan.py")) == []
+    assert offences(Module(source, Path("core/plan.py"))) == []
 
 
 def test_trees_are_walked_by_one_room() -> None:
@@ -150,12 +145,10 @@ SOME_LACK = {
 }
 
 
-def lacked(source: str, path: Path) -> list[str]:
+def lacked(module: Module) -> list[str]:
     """What this module names that Windows or macOS lacks."""
-    found = [
-        f"{where}: {name}" for name, where in imports_in(source, path) if name.partition(".")[0] in SOME_LACK_THE_MODULE
-    ]
-    for node in ast.walk(parsed(source)):
+    found = [f"{where}: {name}" for name, where in imports_in(module) if name.partition(".")[0] in SOME_LACK_THE_MODULE]
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             named = [(node.value.id, node.attr)]
         elif isinstance(node, ast.ImportFrom):
@@ -165,15 +158,15 @@ def lacked(source: str, path: Path) -> list[str]:
         else:
             continue
         found += [
-            f"{path}:{node.lineno}: {module}.{name}"
-            for module, name in named
-            if module in SOME_LACK and name not in ALL_HAVE_THE_FLAG and SOME_LACK[module].fullmatch(name)
+            f"{module.path}:{node.lineno}: {owner}.{name}"
+            for owner, name in named
+            if owner in SOME_LACK and name not in ALL_HAVE_THE_FLAG and SOME_LACK[owner].fullmatch(name)
         ]
     return found
 
 
-def test_what_some_system_lacks_is_named_in_one_room() -> None:
-    found = {path: lacked((PACKAGE / path).read_text("utf-8"), path) for path in modules()}
+def test_what_some_system_lacks_is_named_in_one_room(modules: list[Module]) -> None:
+    found = {module.path: lacked(module) for module in modules}
     assert any(lines for path, lines in found.items() if path.parts[0] == PLATFORM)
     assert not [line for path, lines in found.items() if path.parts[0] != PLATFORM for line in lines]
 
@@ -194,20 +187,20 @@ def test_what_some_system_lacks_is_named_in_one_room() -> None:
     ],
 )
 def test_a_name_that_some_system_lacks_is_seen(source: str) -> None:
-    assert lacked(source, Path("core/plan.py"))
+    assert lacked(Module(source, Path("core/plan.py")))
 
 
 @pytest.mark.parametrize("source", ["os.read", "os.write(1, b'')", "os.O_RDONLY", "signal.SIGINT", "socket.AF_INET6"])
 def test_a_name_that_all_systems_have_is_not(source: str) -> None:
-    assert lacked(source, Path("core/plan.py")) == []
+    assert lacked(Module(source, Path("core/plan.py"))) == []
 
 
 KINDS = {"HUGGINGFACE", "MODELSCOPE", "OCI", "REGISTRY", "MLFLOW"}
 
 
-def kinds_by_hand(source: str) -> list[int]:
+def kinds_by_hand(module: Module) -> list[int]:
     """The lines that import a kind of catalog by its name, or take one from a module."""
-    nodes = ast.walk(ast.parse(source)) if any(kind in source for kind in KINDS) else ()
+    nodes = module.nodes if any(kind in module.source for kind in KINDS) else ()
     return [
         node.lineno
         for node in nodes
@@ -216,35 +209,34 @@ def kinds_by_hand(source: str) -> list[int]:
     ]
 
 
-def test_no_room_but_catalogs_knows_a_kind_by_name() -> None:
+def test_no_room_but_catalogs_knows_a_kind_by_name(modules: list[Module]) -> None:
     """What differs between kinds is a field of `Dialect`, so that one more kind touches no other room.
 
     A face of the server answers the clients of one kind, as a class of `catalogs` asks its sites.
     """
     own = ("catalogs/", "core/dialects.py", "serve/modelscope/")
-    others = [path for path in modules() if not path.as_posix().startswith(own)]
-    found = {str(path): kinds_by_hand((PACKAGE / path).read_text("utf-8")) for path in others}
+    others = [module for module in modules if not module.path.as_posix().startswith(own)]
+    found = {str(module.path): kinds_by_hand(module) for module in others}
     assert not {path: lines for path, lines in found.items() if lines}
-    assert kinds_by_hand("from orchestrator.core.dialects import MODELSCOPE")
-    assert kinds_by_hand("kind is dialects.HUGGINGFACE")
+    assert kinds_by_hand(Module("from orchestrator.core.dialects import MODELSCOPE", Path("x.py")))
+    assert kinds_by_hand(Module("kind is dialects.HUGGINGFACE", Path("x.py")))
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in PACKAGE.rglob("*.py")}))
 def test_a_folder_holds_one_trade(folder: Path) -> None:
-    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-    assert len(modules) <= MOST_MODULES
+    own = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(own) <= MOST_MODULES
 
 
-@pytest.mark.parametrize("path", modules(), ids=str)
-def test_a_module_is_one_noun(path: Path) -> None:
-    assert len((PACKAGE / path).read_text("utf-8").splitlines()) <= MOST_LINES
+def test_a_module_is_one_noun(modules: list[Module]) -> None:
+    assert not [module.path for module in modules if len(module.source.splitlines()) > MOST_LINES]
 
 
-def test_a_class_has_a_name_of_its_own() -> None:
+def test_a_class_has_a_name_of_its_own(modules: list[Module]) -> None:
     defined = Counter(
         node.name
-        for path in modules()
-        for node in ast.walk(ast.parse((PACKAGE / path).read_text("utf-8")))
+        for module in modules
+        for node in module.nodes
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not {name for name, count in defined.items() if count > 1}

@@ -5,7 +5,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "orchestrator"
+import pytest
+
+from tests.trees import PACKAGE, Module, package
+
 # Text beside an f-string without an f of its own, or a brace that was doubled by mistake.
 UNFILLED = re.compile(r"\{[a-z_][\w.]*\}")
 
@@ -14,45 +17,53 @@ UNFILLED = re.compile(r"\{[a-z_][\w.]*\}")
 DOUBLED = re.compile(r"\b(\w+(?: \w+)+) \1\b")
 
 
-def assert_none(faults: Callable[[str, str], Iterator[str]]) -> None:
+@pytest.fixture(scope="module")
+def modules() -> list[Module]:
+    return package()
+
+
+def of(source: str) -> Module:
+    return Module(source, Path("x.py"))
+
+
+def assert_none(faults: Callable[[Module], Iterator[str]], modules: list[Module]) -> None:
     """Assert that no module has one of these faults."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    found = [line for path in paths for line in faults(path.read_text("utf-8"), str(path.relative_to(PACKAGE)))]
+    found = [line for module in modules for line in faults(module)]
     assert not found, "\n".join(found)
 
 
-def unfilled(source: str, path: str) -> Iterator[str]:
+def unfilled(module: Module) -> Iterator[str]:
     """Each piece of an f-string that still holds a replacement field as text."""
-    for node in ast.walk(ast.parse(source)):
+    for node in module.nodes:
         for part in node.values if isinstance(node, ast.JoinedStr) else ():
             if isinstance(part, ast.Constant) and UNFILLED.search(str(part.value)):
-                yield f"{path}:{part.lineno}: {part.value!r}"
+                yield f"{module.path}:{part.lineno}: {part.value!r}"
 
 
 def test_a_forgotten_f_is_seen() -> None:
-    assert list(unfilled('x = f"{a} said" " it to {b.name}"', "x.py"))
-    assert not list(unfilled('x = f"{a} said" f" it to {b.name}"', "x.py"))
+    assert list(unfilled(of('x = f"{a} said" " it to {b.name}"')))
+    assert not list(unfilled(of('x = f"{a} said" f" it to {b.name}"')))
 
 
-def test_every_message_is_filled_in() -> None:
-    assert_none(unfilled)
+def test_every_message_is_filled_in(modules: list[Module]) -> None:
+    assert_none(unfilled, modules)
 
 
-def doubled(source: str, path: str) -> Iterator[str]:
+def doubled(module: Module) -> Iterator[str]:
     """Each text that says the same two words or more twice in a row."""
-    for node in ast.walk(ast.parse(source)):
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for found in DOUBLED.finditer(" ".join(node.value.split())):
-                yield f"{path}:{node.lineno}: {found[0]!r}"
+                yield f"{module.path}:{node.lineno}: {found[0]!r}"
 
 
 def test_doubled_words_are_seen() -> None:
-    assert list(doubled('x = "run it run it again"', "x.py"))
-    assert not list(doubled('x = "run it again, then stop it"', "x.py"))
+    assert list(doubled(of('x = "run it run it again"')))
+    assert not list(doubled(of('x = "run it again, then stop it"')))
 
 
-def test_no_text_says_the_same_words_twice() -> None:
-    assert_none(doubled)
+def test_no_text_says_the_same_words_twice(modules: list[Module]) -> None:
+    assert_none(doubled, modules)
 
 
 # What may stand in a command as it is: words of names that hold no character that means something to a shell.
@@ -60,10 +71,9 @@ HARMLESS = re.compile(r"quote\(|as_word\(|url_path$|commit$")
 COMMAND = re.compile(r"glm-aria(?: [\w@-]+)+ (?:[^ ]*@)?$")
 
 
-def unquoted(source: str, path: str) -> Iterator[str]:
+def unquoted(module: Module) -> Iterator[str]:
     """Each command to type that holds a value which a shell may take for something else."""
-    # Parsing takes nearly all of the time.
-    for node in ast.walk(ast.parse(source)) if "glm-aria" in source else ():
+    for node in module.nodes if "glm-aria" in module.source else ():
         before = ""
         for part in node.values if isinstance(node, ast.JoinedStr) else ():
             if isinstance(part, ast.Constant):
@@ -71,18 +81,18 @@ def unquoted(source: str, path: str) -> Iterator[str]:
                 continue
             value = ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ""
             if COMMAND.search(before) and not HARMLESS.search(value):
-                yield f"{path}:{part.lineno}: {before[-60:]}{{{value}}}"
+                yield f"{module.path}:{part.lineno}: {before[-60:]}{{{value}}}"
             before += "VALUE"
 
 
 def test_an_unquoted_value_is_seen() -> None:
-    assert list(unquoted('x = f"run: glm-aria pull {ref}"', "x.py"))
-    assert list(unquoted('x = f"glm-aria pull {quote(ref)} --lock {name} adds it"', "x.py"))
-    assert not list(unquoted('x = f"glm-aria pull {as_word(ref)}: {error}"', "x.py"))
+    assert list(unquoted(of('x = f"run: glm-aria pull {ref}"')))
+    assert list(unquoted(of('x = f"glm-aria pull {quote(ref)} --lock {name} adds it"')))
+    assert not list(unquoted(of('x = f"glm-aria pull {as_word(ref)}: {error}"')))
 
 
-def test_every_command_to_type_is_quoted() -> None:
-    assert_none(unquoted)
+def test_every_command_to_type_is_quoted(modules: list[Module]) -> None:
+    assert_none(unquoted, modules)
 
 
 ROOT = PACKAGE.parent
@@ -96,13 +106,13 @@ ODD_WORDS = re.compile(
 )
 
 
-def headless(source: str, path: str) -> Iterator[str]:
+def headless(module: Module) -> Iterator[str]:
     """Each docstring that begins with a clause instead of an imperative or a noun phrase."""
-    for node in ast.walk(ast.parse(source)) if MAYBE_HEADLESS.search(source) else ():
+    for node in module.nodes if MAYBE_HEADLESS.search(module.source) else ():
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node) or ""
             if HEADLESS.match(text):
-                yield f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+                yield f"{module.path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
 
 
 def odd_words(text: str, path: str) -> Iterator[str]:
@@ -112,8 +122,8 @@ def odd_words(text: str, path: str) -> Iterator[str]:
 
 
 def test_a_headless_docstring_is_seen() -> None:
-    assert list(headless('def f():\n    """What is fetched."""', "x.py"))
-    assert not list(headless('def f():\n    """The files to fetch."""', "x.py"))
+    assert list(headless(of('def f():\n    """What is fetched."""')))
+    assert not list(headless(of('def f():\n    """The files to fetch."""')))
 
 
 def test_an_odd_word_is_seen() -> None:
@@ -121,8 +131,8 @@ def test_an_odd_word_is_seen() -> None:
     assert not list(odd_words("# Skip a mirror that does not answer.", "x.py"))
 
 
-def test_every_docstring_begins_with_an_imperative_or_a_noun() -> None:
-    assert_none(headless)
+def test_every_docstring_begins_with_an_imperative_or_a_noun(modules: list[Module]) -> None:
+    assert_none(headless, modules)
 
 
 def test_code_and_english_documents_use_plain_words() -> None:
