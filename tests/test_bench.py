@@ -22,7 +22,7 @@ def sample(seconds: float, *, peak_mb: float = 50, requests: int = 1) -> Sample:
 
 
 @needs_peers
-@pytest.mark.sampled(2, of="benchmarks")
+@pytest.mark.sampled(1, of="benchmarks")
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     words = ("fast", "--quick", "--rounds", "1")
     text = written("scripts.benchlib", (report.BEGIN, report.END), tmp_path, *words)

@@ -16,7 +16,7 @@ from tests.tables import written
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-@pytest.mark.sampled(2, of="benchmarks")
+@pytest.mark.sampled(1, of="benchmarks")
 def test_a_quick_run_writes_its_table(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)

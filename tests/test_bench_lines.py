@@ -21,7 +21,7 @@ def taken(seconds: float, came: float = 1) -> Taken:
     return Taken("", True, seconds, 1, 1, 1, came, 1, 50, 1, 0, 0, 0, timeline, None, None)
 
 
-@pytest.mark.sampled(2, of="benchmarks")
+@pytest.mark.sampled(1, of="benchmarks")
 def test_quick_run_writes_its_tables(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)

@@ -14,7 +14,7 @@ from tests.tables import written
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-@pytest.mark.sampled(2, of="benchmarks")
+@pytest.mark.sampled(1, of="benchmarks")
 def test_a_quick_run_writes_its_table(tmp_path: Path) -> None:
     text = written("scripts.registrylib", (BEGIN, END), tmp_path, "reload", "--quick", "--pushes", "2")
     assert re.search(r"^\| bytes moved / bytes changed \| 1\.0\d\d \|", text, re.MULTILINE), text

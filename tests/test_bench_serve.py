@@ -13,7 +13,7 @@ from tests.tables import written
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-@pytest.mark.sampled(2, of="benchmarks")
+@pytest.mark.sampled(1, of="benchmarks")
 def test_a_quick_run_writes_its_tables(tmp_path: Path) -> None:
     text = written("scripts.servelib", (BEGIN, END), tmp_path, "warm", "crowd", "run", "--quick", "--rounds", "1")
     assert re.findall(r"^### (\S+)", text, re.MULTILINE) == ["warm", "crowd", "run"]

@@ -100,6 +100,7 @@ def files_of(text: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="needs aria2c")
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_the_commands_of_a_document_run(
     document: Path, hub: LoopbackHub, tmp_path: Path, request: pytest.FixtureRequest

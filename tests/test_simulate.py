@@ -18,6 +18,7 @@ from scripts.simulatelib.world import Fault, Trouble, World
 MIB = 1 << 20
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("narrow", NARROW, ids=lambda narrow: narrow.name)
 def test_a_hundred_nodes_take_one_copy_and_little_more_than_the_ideal_time(narrow: Narrow) -> None:
     result = run(replace(narrow.of(100), sizes=(4 << 30,)), Costs(), 1)
@@ -41,6 +42,7 @@ def test_the_same_seed_gives_the_same_fleet() -> None:
     assert run(world, Costs(), 7) != run(world, Costs(), 8)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.what)
 def test_what_fails_costs_no_more_than_the_table_of_failures_says(failure: Failure, seed: int) -> None:

@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # One worker records a scenario while another one does; the kinds of one follow each other only much later.
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("kind", ["kill", "error"])
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(5)
 def test_a_command_recovers_from_a_blow_at_any_call(
     name: str,
     kind: str,

@@ -99,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("case", "turn"), drawn, ids=names)
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(6)
 def test_a_source_that_sends_wrong_bytes(world: World, case: Case, turn: Turn) -> None:
     place = turn.place or world.random.choice(case.places)
     victim = world.victim(lfs_only=case.lfs_only, least=case.least, most=case.most)

@@ -25,6 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("lie", "dialect"), [pair[:2] for pair in drawn], ids=names)
 
 
+@pytest.mark.sampled(6)
 def test_a_listing_that_must_not_be_followed(world: World, lie: Lie, dialect: Dialect | None) -> None:
     dialect = dialect or world.random.choice([HUGGINGFACE, MODELSCOPE])
     name, words, face = NAME, [*lie.words], "hub"

@@ -16,7 +16,7 @@ from tests.fleet.lab import Node
 from tests.fleet.trial import LONG, MIB, PORT, Trial
 from tests.hub.faults import Fault
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(1)
 
 SLACK = 0.1
 """Of the size: what the origin may send beyond what a row names."""

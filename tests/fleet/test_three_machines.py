@@ -18,7 +18,7 @@ from tests.hub.loopback import LoopbackHub
 from tests.hub.models import one_big
 from tests.hub.repos import Repo
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(1)
 
 MIB = 1 << 20
 KEY = "key-of-the-fleet-of-these-tests"

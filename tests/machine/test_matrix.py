@@ -126,7 +126,7 @@ def shut(open_place: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ROWS)
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(8)
 def test_every_command_ends_as_it_should_under(
     name: str, machine: Machine, make_hub: MakeHub, shut: Path, seed: int, is_long: bool
 ) -> None:

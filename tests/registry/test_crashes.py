@@ -104,6 +104,7 @@ def by_trail(shop: Shop, model: RepoId) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", [Crash, DiskIOError])

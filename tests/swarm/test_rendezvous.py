@@ -230,6 +230,7 @@ CASES = {
 }
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", CASES)
 def test_a_swarm_gets_one_copy_from_the_origin(name: str, seed: int) -> None:
@@ -251,6 +252,7 @@ def test_a_swarm_gets_one_copy_from_the_origin(name: str, seed: int) -> None:
     assert swarm.now <= case.wall * ideal + case.joins
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_swarm_of_anybody_always_ends(seed: int) -> None:
     """Nodes come and go as they like, news are slow, and one offers what it never sends."""

@@ -22,7 +22,7 @@ from orchestrator.serve.hub.grammar import AboutRepo, TreePage
 from orchestrator.serve.stock.inquiries import Inquiries
 from tests.plain import ONE, REPO
 
-COUNT = 100_000
+COUNT = 20_000
 
 
 def large(count: int = COUNT) -> ResolvedModel:
