@@ -153,7 +153,6 @@ CALLS: dict[str, Callable[[Place], Any]] = {
 }
 
 
-@pytest.mark.sampled(24)
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_ends_as_with_huggingface_hub(name: str, hub: LoopbackHub, model: Repo, tmp_path: Path) -> None:
     first = model.refs["refs/tags/v1"]

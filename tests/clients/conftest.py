@@ -54,8 +54,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin to install what is missing; a test that is sooner waits for what it needs."""
-    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    """Begin to install what is missing; a test that is sooner waits for what it needs. The short form draws some of the
+    clients, and each test installs its own."""
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" and config.option.torture
     if is_first and not config.option.collectonly and any(_HERE in item.path.parents for item in items):
         config.stash[_INSTALLING] = subprocess.Popen(
             [sys.executable, "-m", "tests.clients"],

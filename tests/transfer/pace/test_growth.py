@@ -79,7 +79,6 @@ def random_line(seed: int) -> Model:
     return Model(rate, each, round_trip, rng)
 
 
-@pytest.mark.sampled(10)
 @pytest.mark.parametrize("seed", range(40))
 def test_a_line_drawn_at_random_is_filled(seed: int) -> None:
     """Within a minute at the latest, whatever its rate, its length and its loss."""
