@@ -235,7 +235,6 @@ SECRETS = [
 ]
 
 
-@pytest.mark.sampled(16)
 @pytest.mark.parametrize("make", [*ODD, _deep, _digits])
 @pytest.mark.parametrize(("words", "name", "code"), READERS, ids=[" ".join(row[0]) + row[1] for row in READERS])
 def test_a_document_that_is_none(
@@ -245,7 +244,6 @@ def test_a_document_that_is_none(
     _ends(place, make, words, name, 0 if make is _device and name == "glm-aria.toml" else code)
 
 
-@pytest.mark.sampled(3)
 @pytest.mark.parametrize("make", ODD)
 @pytest.mark.parametrize(("words", "name", "code"), SECRETS)
 def test_a_secret_that_is_none(
