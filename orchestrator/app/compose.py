@@ -275,7 +275,7 @@ def _daemon(settings: Settings) -> Daemon:
         return RunningDaemon(running[1])
     return PrivateDaemon(
         runtime,
-        concurrency=limits_of(settings).total(1 + len(settings.mirrors)),
+        concurrency=limits_of(settings).most,
         max_speed=settings.top_speed or 0,
         receive_buffer=window(settings.top_speed, is_polite=settings.polite, known=_known_to_hold(settings)),
         resolvers=_resolvers_for_aria2(settings) if settings.dns_resolvers else (),

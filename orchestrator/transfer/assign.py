@@ -179,7 +179,7 @@ class Assigner:
             number=slot.opened,
             answer=max(server.round_trip, server.latency or 0.0),
             turn=server.turn,
-            most=min(server.growth.most * len(planned), self._budget.big_most),
+            most=min(max(server.growth.most, server.allowed) * len(planned), self._budget.big_most),
         )
         # Of a source that nobody knows yet a little: a long span at the front would hold up the file's order.
         trial = max(schedule.FIRST, server.bytes // max(1, server.allowed))

@@ -160,15 +160,17 @@ class Downloads:
         if gids:
             self.rpc.stop(gids)
 
-    def look(self, now: float, servers: Mapping[str, Server]) -> tuple[dict[str, DownloadStatus], dict[str, int]]:
-        """The status of the spans in aria2, by gid, and the bytes since the last look, by source."""
+    def look(self, servers: Mapping[str, Server]) -> tuple[float, dict[str, DownloadStatus], dict[str, int]]:
+        """When that was (monotonic), the status of the spans in aria2, by gid, and the bytes since the last look, by
+        source."""
+        asked = time.monotonic()
+        known = self._ask() if self.spans else {}
+        now = time.monotonic()
+        # aria2 has one thread: while it does not answer, as when the disk is slow to sync, it takes in nothing either.
+        late = max(0.0, now - asked - _PROMPT_SECONDS)
         fresh = dict.fromkeys(servers, 0)
         for errand, (_, span) in self.carried.items():
             fresh[span.source] += span.look(errand, now)
-        asked = time.monotonic()
-        known = self._ask() if self.spans else {}
-        # aria2 has one thread: while it does not answer, as when the disk is slow to sync, it takes in nothing either.
-        late = max(0.0, time.monotonic() - asked - _PROMPT_SECONDS)
         for gid, status in known.items():
             span = self.spans[gid][1]
             span.excuse(late)
@@ -178,7 +180,7 @@ class Downloads:
                 servers[span.source].began(now - span.begun)
             if not (status.is_active or status.is_stopped):
                 span.begun = now  # it is queued or paused, and its source cannot be blamed for that
-        return known, fresh
+        return now, known, fresh
 
     def _ask(self) -> dict[str, DownloadStatus]:
         is_any_wide = any(span.width > 1 for _, span in self.spans.values())

@@ -286,10 +286,10 @@ class Feeder:
     # -- watching ------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        now, spans, carried = time.monotonic(), self._downloads.spans, self._downloads.carried
-        known, fresh = self._downloads.look(now, self._supplier.servers)
+        spans, carried = self._downloads.spans, self._downloads.carried
+        now, known, fresh = self._downloads.look(self._supplier.servers)
         self._paths.look()
-        self._supplier.line.round_trip, self._supplier.line.signs = self._paths.round_trip, self._paths.signs
+        self._supplier.line.hear(now, self._paths.round_trip, self._paths.signs)
         is_hungry = any(
             not slot.is_small and self._admitter.is_hungry(slot) for slot in self._slots.of(JobState.ACTIVE)
         )

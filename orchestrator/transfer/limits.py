@@ -20,8 +20,9 @@ START = 16
 """Connections that a far source begins with for each large file, where nothing was learned of it yet: as many as other
 programs open."""
 PER_SOURCE = 64
-"""Connections to one source, for all files together, where the budget is not set."""
-_SOURCES = 4  # that a run may use so; one with more of them has connections enough
+"""Connections to one source, for all files together, where the budget is not set and the line does not lose packets."""
+MOST = 256
+"""Connections of a run where the budget is not set; to one source only where it is a line that loses packets."""
 
 
 def limit_at(speed: Speed, now: float) -> int | None:
@@ -41,13 +42,12 @@ _FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower
 
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
-    """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as the
-    sources may have; `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day;
+    """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as help; `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day;
     `is_polite`: only what others leave of the line. `downloads` is how many downloads the daemon runs at once, None for
     no fewer than the budget.
     """
 
-    connections_per_mirror: int = 64
+    connections_per_mirror: int = MOST
     budget: int | None = None
     jobs: int | None = None
     max_speed: Speed = None
@@ -59,9 +59,14 @@ class TransferLimits:
         """Connections to one source."""
         return self.budget or PER_SOURCE
 
+    @property
+    def most(self) -> int:
+        """Connections of a run; to one source only where its line loses packets though it is not full."""
+        return self.budget or MOST
+
     def total(self, sources: int) -> int:
-        """Connections to so many sources together."""
-        return self.budget or PER_SOURCE * min(max(1, sources), _SOURCES)
+        """Connections to so many sources together, while no line loses packets."""
+        return self.budget or min(PER_SOURCE * max(1, sources), MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,13 @@ class Budget:
     ) -> Budget:
         """The shares of large and small files, when there are some, and large ones use `big_used` connections now.
 
-        `most` connections in all, where that is less than what `sources` may have together.
+        `most` connections in all, where that is less than what `sources` may have together. How many each of these has
+        for large files is found out by what helps, up to what a line may have that loses packets.
         """
         budget = limits.total(sources) if most is None else min(most, limits.total(sources))
         # A quarter is kept for small files, so that they arrive beside the big ones and not after them.
         reserve = budget // 4 if has_small and has_big else 0
-        big_most = max(1, budget - reserve)
+        big_most = max(1, (limits.most if most is None else min(most, limits.most)) - reserve)
         depth = _QUEUE_DEPTH if most is None else 1
         small_most = max(1, budget - big_used if has_big else budget * depth)
         if limits.downloads is None or limits.downloads >= budget:

@@ -318,8 +318,9 @@ class Supplier:
             # That is for one file: several have more, together.
             each = self._limits.connections_per_mirror
             is_bounded = bool(self._limits.max_speed) or self._limits.is_polite or each < START
+            most, losing = self._limits.per_source, self._limits.most
             self.servers[name] = Server(
-                name, min(self._begin(name), each), self._limits.per_source, self.line, is_bounded=is_bounded
+                name, min(self._begin(name), each), most, self.line, losing=losing, is_bounded=is_bounded
             )
         return self.servers[name]
 

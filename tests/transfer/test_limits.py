@@ -25,7 +25,7 @@ LIMITS = st.builds(
 @given(LIMITS, st.booleans(), st.booleans(), st.integers(0, 128))
 def test_within_the_limits(limits: TransferLimits, has_big: bool, has_small: bool, used: int) -> None:
     budget = Budget.of(limits, has_big=has_big, has_small=has_small, big_used=used)
-    assert 1 <= budget.big_most <= limits.total(1)
+    assert 1 <= budget.big_most <= limits.most
     assert budget.small_most >= 1
     assert 1 <= budget.width <= 16
     if has_big and limits.downloads is None:
@@ -48,8 +48,13 @@ def test_a_quarter_is_kept_for_small_files() -> None:
 
 @pytest.mark.parametrize(("budget", "sources", "most"), [(None, 0, 64), (None, 3, 192), (None, 9, 256), (100, 3, 100)])
 def test_each_source_has_a_bound_of_its_own_unless_a_budget_is_set(budget: int | None, sources: int, most: int) -> None:
-    limits = TransferLimits(budget=budget)
-    assert Budget.of(limits, has_big=True, has_small=False, sources=sources).big_most == most
+    assert TransferLimits(budget=budget).total(sources) == most
+
+
+def test_a_line_that_loses_may_have_what_a_run_may_have() -> None:
+    assert Budget.of(TransferLimits(), has_big=True, has_small=False).big_most == 256
+    assert Budget.of(TransferLimits(), has_big=True, has_small=True).big_most == 256 - 64 // 4
+    assert Budget.of(TransferLimits(budget=100), has_big=True, has_small=False).big_most == 100
 
 
 @pytest.mark.parametrize(("files", "connections"), [(0, 16), (1, 16), (3, 48), (9, 64)])

@@ -8,6 +8,7 @@ good part of what twice as many would bring if each were as fast as before. All 
 connection has its first byte after three of them, and slow start takes some more, so a window of fixed length would
 judge a long line before it has answered. Where the kernel tells that packets are lost though none wait in a queue, the
 line is not full, and nothing has to be waited for; where they wait, rates come in bursts and are looked at for longer.
+A line that goes on losing, and is not full with all that a source may have elsewhere, is tried with more than that.
 
 A narrow line is not flooded: a sender with a window of less than four packets cannot tell a loss by what comes after
 it, and waits for its timer. So there are no more than have such windows, beyond those that every program begins with.
@@ -41,7 +42,8 @@ _FIRST_HOLD, _LONGEST_HOLD = 20.0, 160.0  # seconds without a trial, after trial
 @dataclass(slots=True)
 class Line:
     """The line that all sources of a run share. `spare` is how many connections are left for ranges that wait, `moved`
-    when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`).
+    when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`), and
+    `loses_since` when packets began to be lost of which none waited since; infinite while it was full last.
 
     One source at a time tries more connections, or nobody could tell whose bytes those are. `changed` is when a count
     changed last. `twice` are the bytes that may come once more, since tails were taken over.
@@ -51,6 +53,7 @@ class Line:
     spare: int = 0
     round_trip: float | None = None
     signs: Signs = Signs.NONE
+    loses_since: float = math.inf
     moved: float = 0.0
     looked: float = 0.0
     changed: float = 0.0
@@ -65,6 +68,14 @@ class Line:
             self.moved = now
         self.looked = now
 
+    def hear(self, now: float, round_trip: float | None, signs: Signs) -> None:
+        """What the kernel tells now."""
+        self.round_trip, self.signs = round_trip, signs
+        if signs is Signs.FULL:
+            self.loses_since = math.inf
+        elif signs is Signs.LOSES:
+            self.loses_since = min(now, self.loses_since)
+
     def release(self, growth: Growth, now: float) -> None:
         """The count of a source is settled."""
         if self.trying is growth:
@@ -78,19 +89,21 @@ class _Trial:
     own: float
     total: float
     began: float
-    loses: bool
+    is_sure: bool
 
 
 @dataclass(slots=True)
 class Growth:
-    """The count of one source: `allowed` connections now, `most` at most, up to `usual` ones without a trial. `settled`
-    is the number that showed to be of use: None until more were tried, or fewer were asked for.
+    """The count of one source: `allowed` connections now, `most` at most, or `losing` where the line keeps losing
+    packets, and up to `usual` ones without a trial. `settled` is the number that showed to be of use: None until more
+    were tried, or fewer were asked for.
 
     One that is bound has company on its line, and takes from that with more connections of its own: what it gains says
     nothing, so it gets more only where packets are lost though the line is not full.
     """
 
     most: int
+    losing: int = 0
     usual: int = 0
     allowed: int = 0
     settled: int | None = None
@@ -110,9 +123,13 @@ class Growth:
 
     def bound(self, count: int, most: int) -> None:
         """From now on it has so many, once it has begun, and up to `most` where the line loses."""
-        self.usual, self.most, self.is_bound = count, most, True
+        self.usual, self.most, self.losing, self.is_bound = count, most, most, True
         if self.allowed:
             self.allowed = count
+
+    def release(self, most: int, losing: int) -> None:
+        """From now on it may have as many as help, up to these."""
+        self.most, self.losing, self.is_bound = most, losing, False
 
     def look(self, now: float, own: Timeline, line: Line, *, connections: int, round_trip: float) -> None:
         """Decide again, with `connections` open now and what came of this source (`own`) and of all (`line`)."""
@@ -144,23 +161,33 @@ class Growth:
 
     def _try_more(self, now: float, own: Timeline, line: Line, window: float, round_trip: float) -> None:
         """Begin a trial when the rate does not rise by itself, and nobody's count has just been changed."""
-        if self.allowed >= self.most or self._used < _IN_USE * self.allowed or line.spare <= 0 or line.trying:
+        goal = self._goal(now, line, round_trip)
+        if goal <= self.allowed or self._used < _IN_USE * self.allowed or line.spare <= 0 or line.trying:
             return
         loses, rate = line.signs is Signs.LOSES, own.rate(now - window, now)
         settled = _SETUP * round_trip + (1 if loses else 2) * window
         is_rising = not loses and rate > _RISING * own.rate(now - 2 * window, now - window)
-        if not rate or is_rising or (self.is_bound and not loses) or now - max(line.changed, self._since) < settled:
+        if not rate or is_rising or now - max(line.changed, self._since) < settled:
             return
         if now < self._hold_until and rate >= _FALLEN * self._hold_rate:
             return
         if line.signs is Signs.FULL and self._fitting(rate, round_trip) <= 0:
             return
         begin = now - 2 * window
-        self._trial = _Trial(self.allowed, own.rate(begin, now), line.total.rate(begin, now), now, loses)
-        # A line that loses is not full, and more connections bring more: there is nothing to find out step by step.
-        wanted = self.most if loses else 2 * self.allowed
-        self.allowed = min(self.most, wanted, self.allowed + line.spare)
+        is_sure = loses and self.allowed < self.most
+        self._trial = _Trial(self.allowed, own.rate(begin, now), line.total.rate(begin, now), now, is_sure)
+        self.allowed = min(goal, self.allowed + line.spare)
         line.trying = self
+
+    def _goal(self, now: float, line: Line, round_trip: float) -> int:
+        """The number that is worth a trial."""
+        if self.allowed >= self.most:
+            is_losing = line.signs is Signs.LOSES and now - line.loses_since > _JUDGED * round_trip
+            return min(max(self.most, self.losing), 2 * self.allowed) if is_losing else self.allowed
+        # A line that loses is not full, and more connections bring more: there is nothing to find out step by step.
+        if line.signs is Signs.LOSES:
+            return self.most
+        return self.allowed if self.is_bound else min(self.most, 2 * self.allowed)
 
     def _fitting(self, rate: float, round_trip: float) -> int:
         """The number of further connections that would have a window of some packets each."""
@@ -176,12 +203,12 @@ class Growth:
         # What others bring meanwhile is not its gain, and what it takes from them is none.
         gain = min(line.total.rate(now - window, now) - trial.total, own.rate(now - window, now) - trial.own)
         wanted = max(_WORTH_IT * trial.own * (self.allowed / trial.before - 1), _NOISE * trial.total)
-        if gain >= (0 if trial.loses or line.signs is Signs.LOSES else wanted):
+        if gain >= (0 if trial.is_sure or (line.signs is Signs.LOSES and self.allowed <= self.most) else wanted):
             self._hold = _FIRST_HOLD
         elif passed < longest:
             return
         else:
-            self.allowed = min(trial.before, self.most)
+            self.allowed = min(trial.before, max(self.most, self.losing))
             self._rest(now, trial.own)
         self._settle(now, line)
 

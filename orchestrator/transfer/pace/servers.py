@@ -33,7 +33,7 @@ class Server:
 
     A near one begins with two connections, which bring a file nearly in order, so that hashing keeps up (4 GiB on
     loopback: a third of the time is saved); a far one begins with `start`. `growth` says how many it may have now for
-    large files, up to `most`, or as many as its `terms` say. `is_bounded`: the run has a limit, or is polite.
+    large files, up to `most`, or `losing` where the line keeps losing packets, or as many as its `terms` say. `is_bounded`: the run has a limit, or is polite.
     `is_rangeless`: aria2 cannot take its answers. `refusals` are requests in a row that it refused, where its terms
     foresee that. While nothing comes from anywhere, `probes` counts how often a connection was opened again to see
     whether that is over, the last time when it was `probed`.
@@ -43,6 +43,7 @@ class Server:
     start: int
     most: int
     line: Line = field(default_factory=Line)
+    losing: int = 0
     latency: float | None = None
     rate: float = 0.0
     each: float | None = None
@@ -67,7 +68,7 @@ class Server:
     _windows: int = 0
 
     def __post_init__(self) -> None:
-        self.growth = Growth(self.most)
+        self.growth = Growth(self.most, self.losing)
 
     @property
     def allowed(self) -> int:
@@ -115,7 +116,7 @@ class Server:
     def bind(self, terms: Terms) -> None:
         """Ask it on these terms from now on."""
         if terms.connections is None:
-            self.growth.most, self.growth.is_bound = self.most, False
+            self.growth.release(self.most, self.losing)
         elif (terms.connections, terms.losing) != (self.terms.connections, self.terms.losing):
             count = min(self.most, terms.connections)
             self.growth.bound(count, min(self.most, terms.losing or count))

@@ -44,13 +44,14 @@ class Drive:
 
     model: Model
     most: int = 64
+    losing: int = 0
     begin: int = 16
     now: float = 100.0
     line: Line = field(default_factory=Line)
     own: Timeline = field(default_factory=Timeline)
 
     def __post_init__(self) -> None:
-        self.growth = Growth(self.most)
+        self.growth = Growth(self.most, self.losing)
         self.growth.start(self.begin)
 
     def run(self, seconds: float, *, spare: int | None = None) -> None:
@@ -59,7 +60,7 @@ class Drive:
             count = self.growth.allowed
             fresh = int(self.model.brings(self.now, count) * POLL)
             self.own.add(self.now, fresh)
-            self.line.look(self.now, fresh, spare=self.most - count if spare is None else spare)
+            self.line.look(self.now, fresh, spare=max(self.most, self.losing) - count if spare is None else spare)
             self.growth.look(self.now, self.own, self.line, connections=count, round_trip=self.model.round_trip)
 
     @property
@@ -117,7 +118,7 @@ def test_what_a_run_may_begin_with_is_opened_once_the_line_is_known_to_be_wide()
 
 def test_a_narrow_line_that_is_full_is_not_flooded() -> None:
     drive = Drive(Model(0.8e6, 0.1e6, 0.06))
-    drive.line.signs = Signs.FULL
+    drive.line.hear(drive.now, None, Signs.FULL)
     drive.run(30)
     assert drive.growth.allowed == 16
 
@@ -133,7 +134,7 @@ def test_a_rate_that_falls_ends_a_hold() -> None:
 
 def test_where_packets_are_lost_and_none_wait_more_are_opened_at_once() -> None:
     slow, fast = Drive(Model(24e6, 0.24e6, 0.18)), Drive(Model(24e6, 0.24e6, 0.18))
-    fast.line.signs = Signs.LOSES
+    fast.line.hear(fast.now, None, Signs.LOSES)
     for drive in (slow, fast):
         drive.run(2)
     assert fast.growth.allowed == 64
@@ -146,7 +147,7 @@ def test_one_that_is_bound_gets_more_only_where_the_line_loses() -> None:
     drive.growth.bound(4, 16)
     drive.run(60)
     assert drive.growth.allowed == 4
-    drive.line.signs = Signs.LOSES
+    drive.line.hear(drive.now, None, Signs.LOSES)
     drive.run(10)
     assert drive.growth.allowed == 16
 
