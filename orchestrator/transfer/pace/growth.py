@@ -36,14 +36,16 @@ _IN_USE = 0.85  # of the allowed connections
 _LEAST_WINDOW = 4 * 1448  # bytes that a connection should bring in each round trip
 _FALLEN = 0.8  # of the rate that more connections did not better: the line is another one by now
 _IDLE = 5.0  # seconds without a look: nothing was under way, so nothing could come
+_WIDE = 0.7  # of what came when the line was full: less leaves room for twice as many connections
 _FIRST_HOLD, _LONGEST_HOLD = 20.0, 160.0  # seconds without a trial, after trials that brought nothing
 
 
 @dataclass(slots=True)
 class Line:
     """The line that all sources of a run share. `spare` is how many connections are left for ranges that wait, `moved`
-    when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`), and
-    `loses_since` when packets began to be lost of which none waited since; infinite while it was full last.
+    when bytes came last, or were asked for again, `round_trip` and `signs` what the kernel tells (see `Paths`),
+    `loses_since` when packets began to be lost of which none waited since, infinite while it was full last, and
+    `full_rate` the most that came while it was full.
 
     One source at a time tries more connections, or nobody could tell whose bytes those are. `changed` is when a count
     changed last. `twice` are the bytes that may come once more, since tails were taken over.
@@ -54,6 +56,7 @@ class Line:
     round_trip: float | None = None
     signs: Signs = Signs.NONE
     loses_since: float = math.inf
+    full_rate: float = 0.0
     moved: float = 0.0
     looked: float = 0.0
     changed: float = 0.0
@@ -73,6 +76,7 @@ class Line:
         self.round_trip, self.signs = round_trip, signs
         if signs is Signs.FULL:
             self.loses_since = math.inf
+            self.full_rate = max(self.full_rate, self.total.rate(now - _LEAST_SEEN, now))
         elif signs is Signs.LOSES:
             self.loses_since = min(now, self.loses_since)
 
@@ -161,7 +165,7 @@ class Growth:
 
     def _try_more(self, now: float, own: Timeline, line: Line, window: float, round_trip: float) -> None:
         """Begin a trial when the rate does not rise by itself, and nobody's count has just been changed."""
-        goal = self._goal(now, line, round_trip)
+        goal = self._goal(now, line, window, round_trip)
         if goal <= self.allowed or self._used < _IN_USE * self.allowed or line.spare <= 0 or line.trying:
             return
         loses, rate = line.signs is Signs.LOSES, own.rate(now - window, now)
@@ -179,11 +183,12 @@ class Growth:
         self.allowed = min(goal, self.allowed + line.spare)
         line.trying = self
 
-    def _goal(self, now: float, line: Line, round_trip: float) -> int:
+    def _goal(self, now: float, line: Line, window: float, round_trip: float) -> int:
         """The number that is worth a trial."""
         if self.allowed >= self.most:
             is_losing = line.signs is Signs.LOSES and now - line.loses_since > _JUDGED * round_trip
-            return min(max(self.most, self.losing), 2 * self.allowed) if is_losing else self.allowed
+            is_wide = line.total.rate(now - window, now) < _WIDE * line.full_rate or not line.full_rate
+            return min(max(self.most, self.losing), 2 * self.allowed) if is_losing and is_wide else self.allowed
         # A line that loses is not full, and more connections bring more: there is nothing to find out step by step.
         if line.signs is Signs.LOSES:
             return self.most
