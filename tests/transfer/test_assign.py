@@ -33,7 +33,8 @@ def supply(name: str, rate: float | None, latency: float = 0.05) -> Supply:
 def nearly_done(part: Path, left: int) -> Slot:
     """A job of which all but the last `left` bytes are here."""
     part.write_bytes(bytes(SIZE))
-    slot = Slot(Job(Digest(Algorithm.SHA256, "ab" * 32), SIZE, True, ()), part, is_prepared=True)
+    digest = Digest(Algorithm.SHA256, part.name.encode().hex().ljust(64, "0"))
+    slot = Slot(Job(digest, SIZE, True, ()), part, is_prepared=True)
     slot.extents = Extents().put([Extent(0, SIZE - left, "before")])
     return slot
 
@@ -165,6 +166,20 @@ def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -
     assigner = Assigner([first, second], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     assert not list(assigner.assign(first))
     assert list(assigner.assign(second))
+
+
+def test_ranges_stay_long_while_another_file_waits_for_connections(tmp_path: Path) -> None:
+    """At the end of the first file they are short only where nothing else is to be fetched: each costs a request."""
+    lengths = []
+    for names in (["first"], ["first", "second"]):
+        slots = [nearly_done(tmp_path / f"{name}-{len(names)}", 8 << 20) for name in names]
+        for slot in slots:
+            slot.supplies = {"a": supply("a", 2e4, 0.2)}
+        limits = TransferLimits()
+        assigner = Assigner(slots, Budget.of(limits, has_big=True, has_small=False), limits, in_order)
+        lengths.append([span.left for _, span, _ in assigner.assign(slots[0])])
+    alone, beside = lengths
+    assert max(alone) < max(beside)
 
 
 def test_where_pieces_are_passed_on_no_source_begins_what_another_can_bring_to_its_end(tmp_path: Path) -> None:

@@ -141,6 +141,38 @@ def test_where_packets_are_lost_and_none_wait_more_are_opened_at_once() -> None:
     assert slow.growth.allowed < 64
 
 
+def test_a_line_that_goes_on_losing_gets_more_than_a_source_may_have_elsewhere() -> None:
+    """188 Mbit/s, 158 ms and 1.2 % of losses: 64 connections would bring a third of the line."""
+    drive = Drive(Model(23e6, 0.12e6, 0.158), losing=256)
+    drive.line.hear(drive.now, None, Signs.LOSES)
+    drive.run(60)
+    assert drive.growth.allowed == 256
+    assert drive.share > 0.9
+
+
+def test_more_than_elsewhere_are_kept_only_where_they_bring_a_good_part_of_what_they_could() -> None:
+    drive = Drive(Model(7e6, 0.1e6, 0.1), losing=256)
+    drive.line.hear(drive.now, None, Signs.LOSES)
+    trials = []
+    for _ in range(300):
+        drive.run(POLL)
+        trials.append(drive.growth.allowed)
+    assert max(trials) == 128
+    assert trials[-1] == 64
+
+
+@pytest.mark.parametrize(("rate", "count"), [(7e6, 64), (12e6, 128)])
+def test_a_line_that_was_full_with_no_more_gets_no_more(rate: float, count: int) -> None:
+    """Losses without a queue are told of it now and then, when its connections have just drawn back."""
+    drive = Drive(Model(rate, 0.4e6, 0.1), losing=256)
+    drive.run(10)
+    drive.line.hear(drive.now, None, Signs.FULL)
+    drive.model.each = 0.1e6
+    drive.line.hear(drive.now, None, Signs.LOSES)
+    drive.run(60)
+    assert drive.growth.allowed == count
+
+
 def test_one_that_is_bound_gets_more_only_where_the_line_loses() -> None:
     """What it would gain on a full line, it would take from those that share it."""
     drive = Drive(Model(50e6, 1e6, 0.1))
