@@ -110,7 +110,7 @@ class TransferOptions:
     connections: Annotated[
         int | None,
         how("--connections", setting="connections_per_mirror", metavar="N",
-            help="Connections to one mirror for one file, 1 to 64 (default 64)."),
+            help="Connections to one mirror for one file, 1 to 256 (default: as many as help)."),
     ]  # fmt: skip
     jobs: Annotated[
         int | None,

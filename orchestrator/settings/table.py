@@ -99,7 +99,8 @@ class Settings:
         "Most connections to one source for one file.", values.whole(1, 256),
         "--connections", ("GLM_ARIA_CONNECTIONS",), "transfer.connections_per_mirror")] = 256
     connection_budget: Annotated[int | None, Key(
-        "Most connections in total; none: 64 to each source, more where its line loses packets, 256 in all.", values.whole(1, 1024),
+        "Most connections in total; none: 64 to each source, more where its line loses packets, 256 in all.",
+        values.whole(1, 1024),
         "", ("GLM_ARIA_CONNECTION_BUDGET",), "transfer.connection_budget")] = None
     jobs: Annotated[int | None, Key(
         "Files to fetch in parallel; none: as many as is useful.", values.whole(1, 1024),

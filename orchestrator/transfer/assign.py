@@ -46,7 +46,7 @@ class Assigner:
         self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
         self._awaited = {slot.job.digest: slot.awaited() for slot in active if slot.need.first}
         self._to_be_free = [span for slot in active for span in slot.spans if span.is_leaving]
-        self._waiting = {slot.job.digest: _total(slot.unassigned()) for slot in active if not slot.is_small}
+        self._waiting = sum(_total(slot.unassigned()) for slot in active if not slot.is_small)
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -169,12 +169,14 @@ class Assigner:
         """A range that fits the connection; None when the source has its share of what is left already."""
         planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
         left = _total(unassigned) + sum(span.left for span in self._within(slot, supply))
+        # As long as another file waits for connections, no range has to be short for the sake of this one's end.
+        beside = max(0, self._waiting - _total(slot.unassigned())) if supply.reach is None else 0
         all_rates, server = sum(planned.values()), supply.server
         # What one source alone may be asked for is little at a time, and is not to be cut finer for that.
         is_fine = self._budget.width == 1 and supply.reach is None
         least = schedule.least(each, server.turn) if is_fine else PIECE
         wanted = schedule.length(
-            left + self._beside(slot) * (supply.reach is None),
+            left + beside,
             each,
             all_rates,
             number=slot.opened,
@@ -206,11 +208,6 @@ class Assigner:
             if supply.source != self._soonest(slot, planned, least) if share < least else has >= share:
                 return None
         return schedule.carve(unassigned, wanted, least=least)
-
-    def _beside(self, slot: Slot) -> int:
-        """Bytes of other jobs that wait for a connection: as long as there are some, no range has to be short for the
-        sake of the end."""
-        return sum(left for digest, left in self._waiting.items() if digest != slot.job.digest)
 
     def _soonest(self, slot: Slot, names: Iterable[str], size: int) -> str:
         """The source of which a connection is done first with so many bytes. One that has not answered yet may be

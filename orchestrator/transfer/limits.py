@@ -42,9 +42,10 @@ _FIRST, _LEAST, _MOST = 1.05, 0.9, 1.25  # of the limit: sources that are slower
 
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
-    """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as help; `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day;
-    `is_polite`: only what others leave of the line. `downloads` is how many downloads the daemon runs at once, None for
-    no fewer than the budget.
+    """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as help;
+    `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day; `is_polite`: only
+    what others leave of the line. `downloads` is how many downloads the daemon runs at once, None for no fewer than the
+    budget.
     """
 
     connections_per_mirror: int = MOST
@@ -101,7 +102,7 @@ class Budget:
         depth = _QUEUE_DEPTH if most is None else 1
         small_most = max(1, budget - big_used if has_big else budget * depth)
         if limits.downloads is None or limits.downloads >= budget:
-            return cls(big_most, big_most, 1, small_most)
+            return cls(big_most, min(big_most, limits.downloads or big_most), 1, small_most)
         # A daemon that runs few downloads at once gets few, each with several connections.
         spans = max(1, limits.downloads)
         width = min(16, -(-min(START, limits.connections_per_mirror) // spans))

@@ -317,7 +317,7 @@ def test_certificates_are_looked_at(given: Load, tmp_path: Path) -> None:
         ("max_speed = '1M'", "glm-aria.toml:max_speed: unknown key", "transfer.max_speed"),
         ("[transfer]\njobs = 0", "glm-aria.toml:transfer.jobs: must be a whole number from 1", ""),
         ("[transfer]\njobs = true", "glm-aria.toml:transfer.jobs: must be a whole number", ""),
-        ("[transfer]\nconnections_per_mirror = 65", "from 1 to 64", ""),
+        ("[transfer]\nconnections_per_mirror = 257", "from 1 to 256", ""),
         ("[transfer]\nmax_speed = 'fast'", "'fast' is not a size", ""),
         ("[transfer]\netag_timeout = 'nan'", "must be a number of seconds", ""),
         ("[transfer]\noffline = 'maybe'", "must be 1 or 0", ""),
@@ -412,7 +412,7 @@ def test_a_home_that_is_not_there_is_named_with_what_to_set(given: Load, monkeyp
 
 
 def test_a_wrong_flag_is_a_wrong_command_line(given: Load) -> None:
-    for flags in ({"max_speed": "fast"}, {"root": "x"}, {"mirrors": ("ftp://x",)}, {"connections_per_mirror": 99}):
+    for flags in ({"max_speed": "fast"}, {"root": "x"}, {"mirrors": ("ftp://x",)}, {"connections_per_mirror": 999}):
         with pytest.raises(UsageError, match="flag --"):
             given(flags)
 

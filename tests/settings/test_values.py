@@ -25,7 +25,7 @@ NONSENSE = {
     "token": ["two words", "käse", "a\x1bb"],
     "token_file": ["/none/such", "$GLM_ARIA_NOT_SET", "/dev/null"],
     "token_hosts": ["https://a", "a:0", "a:99999", "a/b", "[::1", "a:b", "*"],
-    "connections_per_mirror": ["0", "65", "-1", "1.5", "many", "1e3"],
+    "connections_per_mirror": ["0", "257", "-1", "1.5", "many", "1e3"],
     "connection_budget": ["0", "1025", "x"],
     "jobs": ["0", "x", "-4", "1,5"],
     "max_speed": ["fast", "20 M B", "-1", "1..5M", "nan", "20Mbit", "08:00-18:00", "8-18=1M", "else=fast"],

@@ -43,7 +43,7 @@ def test_the_answer_of_a_daemon_that_takes_long_is_as_old_as_the_answer(monkeypa
     """The seconds in which aria2 took in nothing are excused; a source that began meanwhile did not begin before it was
     asked."""
     clock = iter([100.0, 105.0])
-    monkeypatch.setattr(downloads.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("orchestrator.transfer.downloads.time.monotonic", lambda: next(clock))
     couriers = cast("Any", SimpleNamespace(pacer=SimpleNamespace(rate=None)))
     made = Downloads(cast("Any", None), couriers, TransferLimits(), is_ours=True, way=lambda _: {})
     status = SimpleNamespace(done=(1 << 30) - (1 << 20) + BLOCK, is_active=True, is_stopped=False, connections=1)

@@ -16,7 +16,7 @@ from orchestrator.transfer.limits import Budget, Throttle, TransferLimits, limit
 LIMIT = 20_000_000
 LIMITS = st.builds(
     TransferLimits,
-    connections_per_mirror=st.integers(1, 64),
+    connections_per_mirror=st.integers(1, 256),
     budget=st.none() | st.integers(1, 128),
     downloads=st.none() | st.integers(1, 200),
 )
@@ -30,7 +30,7 @@ def test_within_the_limits(limits: TransferLimits, has_big: bool, has_small: boo
     assert 1 <= budget.width <= 16
     if has_big and limits.downloads is None:
         assert budget.small_most <= max(1, limits.total(1) - used)
-    if limits.downloads is not None and limits.downloads < limits.total(1):
+    if limits.downloads is not None:
         assert budget.spans_most <= limits.downloads
 
 
@@ -55,6 +55,7 @@ def test_a_line_that_loses_may_have_what_a_run_may_have() -> None:
     assert Budget.of(TransferLimits(), has_big=True, has_small=False).big_most == 256
     assert Budget.of(TransferLimits(), has_big=True, has_small=True).big_most == 256 - 64 // 4
     assert Budget.of(TransferLimits(budget=100), has_big=True, has_small=False).big_most == 100
+    assert Budget.of(TransferLimits(downloads=100), has_big=True, has_small=False).spans_most == 100
 
 
 @pytest.mark.parametrize(("files", "connections"), [(0, 16), (1, 16), (3, 48), (9, 64)])

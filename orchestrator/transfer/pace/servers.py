@@ -33,10 +33,10 @@ class Server:
 
     A near one begins with two connections, which bring a file nearly in order, so that hashing keeps up (4 GiB on
     loopback: a third of the time is saved); a far one begins with `start`. `growth` says how many it may have now for
-    large files, up to `most`, or `losing` where the line keeps losing packets, or as many as its `terms` say. `is_bounded`: the run has a limit, or is polite.
-    `is_rangeless`: aria2 cannot take its answers. `refusals` are requests in a row that it refused, where its terms
-    foresee that. While nothing comes from anywhere, `probes` counts how often a connection was opened again to see
-    whether that is over, the last time when it was `probed`.
+    large files, up to `most`, or `losing` where the line keeps losing packets, or as many as its `terms` say.
+    `is_bounded`: the run has a limit, or is polite. `is_rangeless`: aria2 cannot take its answers. `refusals` are
+    requests in a row that it refused, where its terms foresee that. While nothing comes from anywhere, `probes` counts
+    how often a connection was opened again to see whether that is over, the last time when it was `probed`.
     """
 
     name: str
