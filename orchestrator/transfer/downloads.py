@@ -161,8 +161,8 @@ class Downloads:
             self.rpc.stop(gids)
 
     def look(self, servers: Mapping[str, Server]) -> tuple[float, dict[str, DownloadStatus], dict[str, int]]:
-        """When that was (monotonic), the status of the spans in aria2, by gid, and the bytes since the last look, by
-        source."""
+        """The time of the answer (monotonic), the status of the spans in aria2, by gid, and the bytes since the last
+        look, by source."""
         asked = time.monotonic()
         known = self._ask() if self.spans else {}
         now = time.monotonic()
