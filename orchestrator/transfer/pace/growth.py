@@ -72,7 +72,7 @@ class Line:
         self.looked = now
 
     def hear(self, now: float, round_trip: float | None, signs: Signs) -> None:
-        """What the kernel tells now."""
+        """Take in what the kernel tells now."""
         self.round_trip, self.signs = round_trip, signs
         if signs is Signs.FULL:
             self.loses_since = math.inf
