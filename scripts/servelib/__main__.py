@@ -39,6 +39,9 @@ PARTS = (
     Part("first-byte", "one file of 64 MiB, 40 MiB/s, 30 ms", parts.first_byte, "big:64M", "big:8M", _LINE),
     Part("warm", "one file of 1 GiB by `curl`", parts.warm, "big:1G", "big:16M"),
     Part("crowd", "one file of 384 MiB by `curl`, 40 MiB/s, 30 ms", parts.crowd, "big:384M", "big:8M", _LINE),
+    Part(
+        "together", "4 files of 16 MiB by `hf`, 40 MiB/s, 30 ms", parts.together, "several:4x16M", "several:2x3M", _LINE
+    ),
     Part("memory", "one file of 64 MiB by `curl`, 40 MiB/s, 30 ms", parts.memory, "big:64M", "big:8M", _LINE),
     Part("small", "2,000 files of 10-50 KiB by `hf`, 30 ms", parts.small, "many:2000", "many:40", ("--latency", "30")),
     Part("small-near", "the same files without latency", parts.small, "many:2000", "many:40"),

@@ -16,8 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -119,16 +121,23 @@ def _by_turns(
     return taken
 
 
-def _hf(ground: Ground, way: Way, folder: Path) -> float:
-    home = folder / "client"
+def _hf(ground: Ground, way: Way, folder: Path, count: int = 1) -> float:
+    """The seconds until so many clients that began together have all of it."""
+    homes = [folder / f"client-{number}" for number in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        seconds = max(pool.map(lambda home: _download(ground, way, home), homes))
+    for home in homes:
+        peers.check("hf", ground.repo, home)
+    return seconds
+
+
+def _download(ground: Ground, way: Way, home: Path) -> float:
     home.mkdir()
     repo = replace(ground.repo, url=way.url)
     environment = peers.environment(repo, home)
     argv = peers.command("hf", repo, home)
     argv[0] = shutil.which(argv[0], path=environment["PATH"]) or argv[0]
-    seconds = run(argv, environment, home / "output.log").wall_s
-    peers.check("hf", repo, home)
-    return seconds
+    return run(argv, environment, home / "output.log").wall_s
 
 
 def _first_byte(ground: Ground, way: Way, folder: Path) -> float:  # noqa: ARG001 - nothing is kept
@@ -193,7 +202,7 @@ def _filled(ground: Ground) -> Iterator[tuple[Way, list[Path]]]:
     folder = ground.new()
     with serve(ground.state, folder / "server") as opened:
         _hf(ground, opened, folder)
-        empty(folder / "client")
+        empty(folder / "client-0")
         blobs = (folder / "server" / "hf" / "hub").glob("models--*/blobs/*")
         yield opened, [blob for blob in blobs if blob.stat().st_size > _MIB]
 
@@ -223,6 +232,18 @@ def crowd(ground: Ground) -> Rows:
     (path,) = [path for path, known in ground.repo.files.items() if known["sha256"]]
     taken = _by_turns(ground, {OURS: serve}, lambda ground, way, _: _timed(ground, way, path, 32))
     rows.append(("32", spread([one.seconds for one in taken[OURS]]), spread([one.sent for one in taken[OURS]])))
+    return rows
+
+
+def together(ground: Ground) -> Rows:
+    """Two and eight machines that want the same model at once, beside olah."""
+    rows: Rows = [("clients", "way", "seconds", "bytes sent / size")]
+    ways = {name: WAYS[name] for name in (OURS, "olah") if is_there(name)}
+    for count in (2, 8):
+        taken = _by_turns(ground, ways, partial(_hf, count=count))
+        for name, runs in taken.items():
+            columns = spread([one.seconds for one in runs]), spread([one.sent for one in runs])
+            rows.append((str(count), name, *columns))
     return rows
 
 
