@@ -17,6 +17,8 @@ from tests.hub.models import tiny_model
 from tests.hub.repos import Commit, Repo
 from tests.serve.registry.house import RegistryHouse, registry_house
 
+pytestmark = pytest.mark.sampled(5)
+
 LISTED = ("1.2.3", "prod")
 RANGES = ("^1.2", ">=1.2.0 <2")
 OLD = "modelscope-1.37"

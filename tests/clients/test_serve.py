@@ -23,6 +23,8 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, until
 from tests.serve.servers import Server
 
+pytestmark = pytest.mark.sampled(7)
+
 ROWS = CLIENTS
 ALL = [*ROWS, *DATASET_CLIENTS]
 ONCE = 1.1

@@ -19,6 +19,8 @@ from tests.hub.repos import Repo, RepoFile
 from tests.machine.fixtures import MakeHub, sent, wanted
 from tests.machine.machine import Machine, content
 
+pytestmark = pytest.mark.sampled(14)
+
 ODD = {
     "results_2024-01-01T10:16:43.json": b"{}",
     "a|b.parquet": generate(70_000, 3),

@@ -22,6 +22,8 @@ from tests.machine.fixtures import MakeHub, wanted
 from tests.machine.machine import Machine, cmdline, content, environ
 from tests.servers.proxy import ForwardProxy, Manners, forward_proxy
 
+pytestmark = pytest.mark.sampled(12)
+
 MakeProxy = Callable[..., ForwardProxy]
 NAMES = ("hub.example.test", "cdn.example.test")
 TLS_NAMES = ",".join(f"DNS:{name}" for name in (*NAMES, "near.example.test"))

@@ -28,6 +28,8 @@ from tests.hub.shaping import Shape
 from tests.machine.machine import until
 from tests.servers.proxy import forward_proxy
 
+pytestmark = pytest.mark.sampled(5)
+
 
 def slow(world: World) -> World:
     """Give the world a model of 16 MiB that takes a while to arrive."""

@@ -20,6 +20,8 @@ from tests.hub.repos import Repo
 from tests.hub.shaping import Shape
 from tests.machine.machine import Machine, Running, content, until
 
+pytestmark = pytest.mark.sampled(8)
+
 MakeVolume = Callable[[str], Volume]
 BIG = generate(16 * MIB, 8)
 RESERVE = 256 * MIB

@@ -16,6 +16,8 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, Result
 from tests.machine.users import OtherUser
 
+pytestmark = pytest.mark.sampled(4)
+
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40_000}
 
 

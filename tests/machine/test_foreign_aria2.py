@@ -23,6 +23,8 @@ from tests.machine.fixtures import MakeForeign, MakeHub, wanted
 from tests.machine.foreign import Foreign
 from tests.machine.machine import Machine, Running, content
 
+pytestmark = pytest.mark.sampled(8)
+
 SIZE = 12 * MIB
 FILES = {
     "big.safetensors": generate(SIZE, 1),

@@ -25,6 +25,8 @@ from tests.machine.machine import REPOSITORY, Machine, Result, content
 from tests.machine.test_caches import FILES, check, commands, files, reader
 from tests.machine.users import OtherUser
 
+pytestmark = pytest.mark.sampled(7)
+
 __all__ = ["FILES"]
 
 

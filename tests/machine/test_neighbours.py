@@ -23,6 +23,8 @@ from tests.machine.machine import Machine, content, until
 from tests.machine.users import OtherUser
 from tests.servers.ports import free_port
 
+pytestmark = pytest.mark.sampled(6)
+
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10_000}
 GONE = 4_194_305
 """A pid that no process has: above the most that Linux gives out."""

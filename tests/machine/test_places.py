@@ -12,6 +12,8 @@ from tests.machine.conditions import NOBODY_KNOWS, needs_root
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine
 
+pytestmark = pytest.mark.sampled(4)
+
 FILES = {"config.json": b"{}"}
 HOMELESS = on.as_user(NOBODY_KNOWS, HOME=None, XDG_CONFIG_HOME=None)
 

@@ -18,6 +18,8 @@ from tests.machine.conditions import Condition, needs_root
 from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, content
 
+pytestmark = pytest.mark.sampled(4)
+
 FILES = {"config.json": b"{}", "w.bin": generate(3_000_000, 1), **{f"s/{n}.txt": b"%d" % n for n in range(20)}}
 NO_PLACE: dict[str, str | None] = {"XDG_RUNTIME_DIR": None, "TMPDIR": None}
 

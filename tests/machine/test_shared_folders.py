@@ -27,7 +27,7 @@ from tests.machine.fixtures import MakeHub
 from tests.machine.machine import Machine, content
 from tests.machine.users import OtherUser
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.sampled(6)]
 
 GROUP_WORK = Condition(("sh", "-c", 'umask 002 && exec "$@"', "sh"))
 

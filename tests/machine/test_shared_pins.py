@@ -16,7 +16,7 @@ from tests.machine.machine import Machine, until
 from tests.machine.test_caches import FILES, reader
 from tests.machine.users import OtherUser
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.sampled(3)]
 GARBAGE = "the list of pinned models cannot be read"
 
 

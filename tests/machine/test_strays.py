@@ -16,6 +16,8 @@ from tests.machine.machine import Machine, content
 from tests.machine.test_caches import FILES, reader
 from tests.machine.users import OtherUser
 
+pytestmark = pytest.mark.sampled(4)
+
 NAMES = [
     ".DS_Store",
     "._config.json",
