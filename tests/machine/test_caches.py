@@ -85,7 +85,7 @@ def check(found: dict[str, Result]) -> None:
 
 @needs_root
 @pytest.mark.parametrize("who", [reader, homeless])
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, of="all commands")
 def test_the_complete_cache_of_another_account(
     machine: Machine, hub: LoopbackHub, other_user: OtherUser, who: Any
 ) -> None:
@@ -105,7 +105,7 @@ def test_the_complete_cache_of_another_account(
 
 
 @pytest.mark.parametrize("what", ["hub", "all"])
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, of="all commands")
 def test_a_read_only_volume(machine: Machine, hub: LoopbackHub, what: str) -> None:
     machine.pull("org/m").ended(0)
     volume = machine.cache if what == "hub" else machine.hf_home
@@ -116,6 +116,7 @@ def test_a_read_only_volume(machine: Machine, hub: LoopbackHub, what: str) -> No
     assert files(volume) == before
 
 
+@pytest.mark.sampled(1, of="all commands")
 def test_a_volume_that_another_machine_filled(machine: Machine, hub: LoopbackHub) -> None:
     """Only `hub/` was copied there, by hf: nothing was ever proven, and nothing can be remembered."""
     assert machine.hf("download", "org/m", HF_ENDPOINT=hub.url).returncode == 0
