@@ -193,7 +193,7 @@ class Trial:
         """The ranges that the origin sent, in the order of their start, for who has to find out what came twice."""
         found = [(_start(one.range), one) for one in self.hub.log.requests(method="GET", file="*")]
         lines = [
-            f"{start / MIB:8.2f} {one.bytes_sent / MIB:6.2f} {one.range} at {one.start:.2f}"
+            f"{start / MIB:8.2f} {one.bytes_sent / MIB:6.2f} {one.range} at {one.start:.2f} to {one.client}"
             for start, one in sorted(found, key=lambda pair: pair[0])
         ]
         return f"{self.egress():.3f} of the size\n" + "\n".join(lines)
