@@ -62,7 +62,8 @@ class KernelProtocol(H11Protocol):
                     await asyncio.sleep(0)
                 at += self._send_some(fd, at, end)
         except OSError:
-            self.transport.abort()
+            if not self.transport.is_closing():  # asyncio cannot abort what has closed after its last byte
+                self.transport.abort()
             raise ConnectionAbortedError from None
         finally:
             self._hold_together(0)

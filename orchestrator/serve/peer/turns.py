@@ -82,7 +82,7 @@ class Turns:
 
     def _go_on(self) -> None:
         for turn, wanted in tuple(self._waiting.items()):
-            if self._may_begin(wanted):
+            if not turn.done() and self._may_begin(wanted):  # one that is given up leaves the queue by itself
                 del self._waiting[turn]
                 self._begin(wanted)
                 turn.set_result(None)

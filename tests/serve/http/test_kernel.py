@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import socket
+import sys
+import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,3 +123,29 @@ def test_a_client_that_leaves_is_no_failure(face: Face) -> None:
         connection.request("GET", "/")
         assert connection.getresponse().read() == RIGHT[1:]
         connection.close()
+
+
+def test_a_client_that_has_said_all_and_reads_on_ends_it_while_bytes_wait_for_it(face: Face) -> None:
+    with address(face) as place, socket.create_connection(place, timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        # Nothing more comes into the client's memory: what the server writes by hand waits in its own.
+        assert until_still(lambda: unread(client))
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(1 << 20):
+            pass
+        assert face.has_broken.wait(20)
+
+
+def unread(client: socket.socket) -> int:
+    found = fcntl.ioctl(client, termios.FIONREAD, b"\0" * 4)
+    return int.from_bytes(found, sys.byteorder)
+
+
+def until_still(count: Callable[[], int]) -> bool:
+    """Wait until a count that grows has been the same for a while."""
+    before, still = 0, 0
+    while still < 10:
+        threading.Event().wait(0.05)
+        now = count()
+        still, before = (still + 1, now) if now and now == before else (0, now)
+    return True

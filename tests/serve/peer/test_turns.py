@@ -41,6 +41,14 @@ class Bodies:
         await self._tasks[name]
         await settle()
 
+    async def end_as_it_leaves(self, name: str, other: str) -> None:
+        """End one in the same turn of the loop in which another one, that waits, is given up."""
+        self._ends[name].set()
+        self._tasks[other].cancel()
+        await self._tasks[name]
+        await asyncio.wait([self._tasks[other]])
+        await settle()
+
     async def leave(self, name: str) -> None:
         self._tasks[name].cancel()
         await asyncio.wait([self._tasks[name]])
@@ -102,6 +110,19 @@ def test_who_was_refused_or_left_takes_no_turn() -> None:
         await bodies.ask("next", 0, 10)
         await bodies.leave("a")
         assert bodies.begun == ["a", "b", "next"]
+
+    go(story)
+
+
+def test_who_leaves_just_as_another_one_ends_keeps_nobody_from_a_turn() -> None:
+    async def story(bodies: Bodies) -> None:
+        for name in ("a", "b", "leaves", "next"):
+            await bodies.ask(name, 0, 10)
+        await bodies.end_as_it_leaves("a", "leaves")
+        assert bodies.outcome("leaves").cancelled()
+        assert bodies.begun == ["a", "b", "next"]
+        await bodies.end("b")
+        await bodies.end("next")
 
     go(story)
 
