@@ -1,8 +1,8 @@
 """Replay of a trace against a cache of a size and a line of a rate: what users wait, with guesses and without.
 
 The line brings one model at a time, to users in the order in which they ask, and guesses only while no user waits. The
-cache is that of `serve`: see `order` for what goes, down to nine tenths of what it may have. Units: unix seconds,
-seconds, bytes.
+cache is that of `serve`: see `order` for what goes, down to nine tenths of what it may have, or by a forecast as far as
+that says. Units: unix seconds, seconds, bytes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from orchestrator.predict.worth import (
     account_of,
     choose,
     foreseen,
-    guesses,
+    going_too,
     held_back,
+    is_worth,
     likely,
     order,
+    spare,
+    wrong,
 )
 
 LOW = 0.9
-"""The share of the allowed size that an eviction goes down to."""
-_STEP = HOUR / 2
-"""Seconds between two looks at what is worth it."""
+"""The share of the allowed size that an eviction goes down to without a forecast."""
+_STEP = HOUR / 4
+"""Seconds between two looks at what is worth it, those of `serve`."""
 _DAY = 24 * HOUR
 
 Foresee = Callable[[Sequence[Demand], float], Forecast | None]
@@ -115,6 +118,7 @@ class _Replay:
         self._forecast: Forecast | None = None
         self._foreseen: frozenset[str] = frozenset()
         self._likely: dict[str, float] = {}
+        self._spare: frozenset[str] = frozenset()
         self._renew_at = self._look_at = since
         self._now = self._free_at = 0.0
         self._ends: dict[str, float] = {}
@@ -150,7 +154,7 @@ class _Replay:
             if self._fits(held.done - self._done(model), self._premises.size):
                 self._held[model] = held
             if is_guess and self._terms is not None:
-                self._let_go(model, (1 - self._terms.share) * self._premises.size)
+                self._make_way(model)
         self._sizes[model] = demand.size
         if at >= self._since:
             self._asked += 1
@@ -169,8 +173,9 @@ class _Replay:
         forecast = self._forecast
         if forecast is None:
             return
-        self._foreseen = foreseen(forecast, now, terms.horizon)
-        self._likely = likely(forecast, now)
+        rate = self._premises.rate
+        self._foreseen = foreseen(forecast, now, rate, terms)
+        self._likely = likely(forecast, now, terms.horizon)
         if held_back(forecast, int(now % _DAY) // 60, terms, is_busy=self._free_at > now):
             return
         missing = {model: self._sizes[model] - self._done(model) for model in forecast.pulls if model in self._sizes}
@@ -178,16 +183,33 @@ class _Replay:
         room = self._premises.size - self._total() + sum(self._done(model) for model in going)
         made = [(guess.at, guess.size, guess.was_used) for guess in self._guesses]
         account = account_of(self._users, made, now)
-        choices = choose(forecast, now, missing, self._premises.rate, terms, account, room)
+        choices = choose(forecast, now, missing, rate, terms, account, room)
         self._queue = [choice.model for choice in choices if choice.judgement is Judgement.FETCH]
-        need = self._total() + sum(missing[model] for model in self._queue) - self._premises.size
+        coming = sum(missing[model] for model in self._queue)
+        self._spare = self._spared(room - coming, account.credit - coming, terms)
+        need = self._total() + coming - self._premises.size
         for model in going:
             if need > 0 and model not in self._queue:
                 need -= self._done(model)
                 self._drop(model)
 
+    def _spared(self, room: int, credit: int, terms: GuessTerms) -> frozenset[str]:
+        """The models that go the next time that a user needs room, for guesses that are made then."""
+        likely, rate = self._likely, self._premises.rate
+        away = [model for model in self._sizes if not self._done(model) and model not in self._queue]
+        worth = [model for model in away if is_worth(likely.get(model, 0.0), rate, terms)]
+        used = sorted((held.used, model) for model, held in self._held.items() if held.used)
+        return spare(
+            {model: self._sizes[model] for model in worth},
+            {model: self._done(model) for _, model in used},
+            likely,
+            room,
+            credit,
+            int(terms.kept * self._premises.size),
+        )
+
     def _going(self) -> list[str]:
-        """The guesses that may go for another one: all that are not foreseen."""
+        """The guesses that may go for another one: all that are worth it no more."""
         return sorted(model for model, held in self._held.items() if not held.used and model not in self._foreseen)
 
     def _fetch_ahead(self, until: float) -> None:
@@ -210,32 +232,30 @@ class _Replay:
             begin += come / self._premises.rate
 
     def _make_room(self, need: int, model: str) -> None:
-        """Let go of guesses as far as that is enough, else also of what was used, as far as the next wish needs it."""
-        held = {name: held.used for name, held in self._held.items() if name != model}
-        uses = order(held, self._foreseen, self._likely)
-        last = sorted(uses, key=lambda name: (uses[name], name))
-        wrong = len(guesses(uses))
-        for name in last[:wrong]:
+        """Let go of wrong guesses as far as that is enough, else also of what is spare and of the least likely."""
+        places = self._places(model)
+        last = sorted(places, key=lambda name: (places[name], name))
+        first = len(wrong(places))
+        for name in last[:first]:
             if self._fits(need, self._premises.size):
                 return
             self._drop(name)
         if self._fits(need, self._premises.size):
             return
-        for name in last[wrong:]:
-            if self._fits(need, LOW * self._premises.size):
+        low, too = 1.0 if self._likely else LOW, going_too(places)
+        for name in last[first:]:
+            if name not in too and self._fits(need, low * self._premises.size):
                 return
             self._drop(name)
 
-    def _let_go(self, model: str, most: float) -> None:
-        """Make the room of a guess that somebody used free again, as a miss would: the longest unused goes."""
-        uses = {name: held.used for name, held in self._held.items() if held.used}
-        used = sum(self._held[name].done for name in uses)
-        last = order(uses, self._foreseen, self._likely)
-        for name in sorted(last, key=lambda name: (last[name], name)):
-            if used <= most or name == model:
-                return
-            used -= self._done(name)
+    def _make_way(self, model: str) -> None:
+        """Let what is spare go, as a miss would: somebody used a guess."""
+        for name in going_too(self._places(model)):
             self._drop(name)
+
+    def _places(self, model: str) -> dict[str, float]:
+        uses = {name: held.used for name, held in self._held.items() if name != model}
+        return order(uses, self._foreseen, self._likely, self._spare)
 
     def _fits(self, need: int, most: float) -> bool:
         return self._total() + need <= most

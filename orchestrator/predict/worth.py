@@ -1,7 +1,8 @@
 """Worth: which models are fetched before anybody asks for them, and which go first. A decision over plain values.
 
-A guess is a model that was fetched ahead and that nobody has used. It takes room that is free, or the room of other
-guesses, and goes before everything that was used. It is made if
+A guess is a model that was fetched ahead and that nobody has used. It takes room that is free, or the room of guesses
+that are worth it no more: for a guess nothing goes that was used. Where a pull of somebody needs room, guesses that are
+worth it no more go first, then what is the least probable. A guess is made if
 
     waiting that it saves x probability that somebody asks for it > bytes x price
 
@@ -27,10 +28,14 @@ SPAN = 28 * _DAY
 """The time of which an `Account` tells."""
 FIRST = 0.015
 """The share of the bytes that users had fetched which guesses may cost before one of them was used."""
-EARNED = 1.0
-"""The bytes of wrong guesses that a byte of a right one pays for: every second one has to be right."""
-GUESS, _FORESEEN = 0.0, 1.0
-"""The last use of a guess, and its number in `order`: that of one which is foreseen is the second."""
+EARNED = 2.0
+"""The bytes of wrong guesses that a byte of a right one pays for: every third one has to be right."""
+GUESS = 0.0
+"""The last use of a guess."""
+_WRONG, _SPARE = 0.0, 1.0
+"""The numbers in `order` of guesses that are worth it no more, and of what is spare."""
+_LESS = 0.1
+"""The probability by which what goes for a guess, once somebody needs room, is less probable than that."""
 
 Key = TypeVar("Key")
 
@@ -59,15 +64,14 @@ class GuessTerms:
     """The terms on which models are fetched ahead: `price` is the waiting in seconds that a byte has to save, `most`
     the bytes of a day, `windows` the hours for it (empty: all), `horizon` the seconds in which somebody has to ask.
 
-    Who uses a guess has what is the least likely used go, as a miss would, until this `share` of it is free for the
-    next guesses.
+    However much is worth it, of the cache this share is `kept` for what was used.
     """
 
     price: float
     most: int
     windows: tuple[DaySpan, ...] = ()
-    horizon: float = 2 * HOUR
-    share: float = 0.2
+    horizon: float = 4 * HOUR
+    kept: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +121,29 @@ def probability(forecast: Forecast, model: str, now: float, seconds: float) -> f
     return 1.0 - math.exp(-max(0.0, forecast.expected(model, now, seconds)))
 
 
-def foreseen(forecast: Forecast, now: float, seconds: float) -> frozenset[str]:
-    """The models that somebody rather asks for than not; none where the forecast may not be used."""
+def is_worth(chance: float, rate: float, terms: GuessTerms) -> bool:
+    """True where the waiting that a byte saves is more than its price."""
+    return chance / rate > terms.price
+
+
+def foreseen(forecast: Forecast, now: float, rate: float, terms: GuessTerms) -> frozenset[str]:
+    """The models that are worth it to have been fetched ahead; none where the forecast may not be used."""
     if not forecast.is_used:
         return frozenset()
-    return frozenset(model for model in forecast.pulls if probability(forecast, model, now, seconds) > 0.5)
+    chances = {model: probability(forecast, model, now, terms.horizon) for model in forecast.pulls}
+    return frozenset(model for model, chance in chances.items() if is_worth(chance, rate, terms))
 
 
-def likely(forecast: Forecast, now: float) -> dict[str, float]:
-    """The probability, to a tenth, that somebody asks for each model within a day; none where the forecast may not
-    be used."""
+def likely(forecast: Forecast, now: float, seconds: float) -> dict[str, float]:
+    """The mean of the probabilities that somebody asks for each model within `seconds` and within a day, to a
+    hundredth; none where the forecast may not be used."""
     if not forecast.is_used:
         return {}
-    return {model: round(probability(forecast, model, now, _DAY), 1) for model in forecast.pulls}
+
+    def chance(model: str) -> float:
+        return (probability(forecast, model, now, seconds) + probability(forecast, model, now, _DAY)) / 2
+
+    return {model: round(chance(model), 2) for model in forecast.pulls}
 
 
 def rate_of(demands: Iterable[Demand]) -> float | None:
@@ -162,7 +176,7 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
         judgement = Judgement.FETCH
         if not size:
             judgement = Judgement.HERE
-        elif saves <= costs:
+        elif not is_worth(chances[model], rate, terms):
             judgement = Judgement.WORTH
         else:
             judgement = next((why for why, most in left.items() if size > most), judgement)
@@ -172,17 +186,67 @@ def choose(  # noqa: PLR0917 - what is foreseen, what is here, and what may be s
     return tuple(choices)
 
 
-def order(uses: Mapping[Key, float], foreseen: Collection[Key], likely: Mapping[Key, float]) -> dict[Key, float]:
-    """A number for each of these last uses by which they go, the smallest first: guesses, whose last use is 0, of which
-    those that are `foreseen` stay longer; then what was used, by how `likely` it is wanted, and by its last use."""
-    used = sorted((key for key, use in uses.items() if use != GUESS), key=lambda key: (likely.get(key, 0.0), uses[key]))
-    of_guesses = {key: _FORESEEN if key in foreseen else GUESS for key, use in uses.items() if use == GUESS}
-    return of_guesses | {key: _FORESEEN + place for place, key in enumerate(used, 1)}
+def spare(  # noqa: PLR0917 - what is wanted, what is here, how likely somebody asks, and how much may go
+    away: Mapping[Key, int],
+    used: Mapping[Key, int],
+    likely: Mapping[Key, float],
+    room: int,
+    credit: int,
+    kept: int,
+) -> frozenset[Key]:
+    """Those that go the next time that somebody's pull has something go, so that there is room for guesses.
+
+    `away` are the bytes of what is not here and would be worth it, `used` those of what is here and was used, the
+    longest unused first. What goes is less `likely` asked for than what gets its room. `room` and `credit` are what
+    is left of them by the guesses that are made now; `kept` bytes of what was used stay.
+    """
+    last = sorted(used, key=lambda key: likely.get(key, 0.0))
+    found: list[Key] = []
+    left = sum(used.values())
+    for key in sorted(away, key=lambda key: -likely.get(key, 0.0)):
+        need = away[key]
+        if need > credit:
+            continue
+        going: list[Key] = []
+        for other in last[len(found) :]:
+            is_less = likely.get(other, 0.0) + _LESS < likely.get(key, 0.0)
+            if room >= need or not is_less or left - used[other] < kept:
+                break
+            going.append(other)
+            room, left = room + used[other], left - used[other]
+        if room < need:
+            break
+        found += going
+        room, credit = room - need, credit - need
+    return frozenset(found)
 
 
-def guesses(uses: Mapping[Key, float]) -> dict[Key, float]:
-    """Those of these last uses, or of these numbers of `order`, that are of guesses."""
-    return {key: use for key, use in uses.items() if use <= _FORESEEN}
+def order(
+    uses: Mapping[Key, float], foreseen: Collection[Key], likely: Mapping[Key, float], spare: Collection[Key] = ()
+) -> dict[Key, float]:
+    """A number for each of these last uses by which they go where somebody needs room, the smallest first.
+
+    These are guesses, whose last use is 0, that are not `foreseen`; what is `spare`; and then all others by how
+    `likely` somebody asks for them: of what is equally likely guesses, and then what was unused for longest.
+    """
+
+    def place(key: Key) -> tuple[float, bool, float]:
+        return likely.get(key, 0.0), uses[key] != GUESS, uses[key]
+
+    first = {key: _WRONG for key, use in uses.items() if use == GUESS and key not in foreseen}
+    first |= {key: _SPARE for key, use in uses.items() if use != GUESS and key in spare}
+    rest = sorted(uses.keys() - first.keys(), key=place)
+    return first | {key: _SPARE + number for number, key in enumerate(rest, 1)}
+
+
+def wrong(places: Mapping[Key, float]) -> dict[Key, float]:
+    """Those of `order` that are guesses which are worth it no more."""
+    return {key: place for key, place in places.items() if place == _WRONG}
+
+
+def going_too(places: Mapping[Key, float]) -> dict[Key, float]:
+    """Those of `order` that are spare."""
+    return {key: place for key, place in places.items() if place == _SPARE}
 
 
 def account_of(

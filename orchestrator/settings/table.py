@@ -295,7 +295,7 @@ class Settings:
         "", ("GLM_ARIA_PREDICT_DAILY",), "predict.daily", personal=_AHEAD)] = 200_000_000_000
     predict_windows: Annotated[tuple[DaySpan, ...], Key(
         "The hours in which `serve` fetches ahead, such as `22:00-06:00,12:00-13:00`, and then for the next 12 hours; "
-        "none: at any time, and for the next 2 hours.", speeds.windows,
+        "none: at any time, and for the next 4 hours.", speeds.windows,
         "", ("GLM_ARIA_PREDICT_WINDOWS",), "predict.windows", personal=_AHEAD)] = ()
     # fmt: on
     token_withheld: str | None = None

@@ -66,6 +66,21 @@ def test_a_guess_takes_no_room_of_what_was_used() -> None:
     assert (ahead.guessed, ahead.hits, ahead.evicted) == (0, 5, 0)
 
 
+def test_room_for_guesses_is_made_when_a_user_needs_room_and_not_before() -> None:
+    large, small = 17 * GB // 10, 8 * GB // 10
+    known = [wish(HOUR + number * 60, f"x{number}") for number in range(200)]
+    full = [wish(26 * DAY, "a", large), *(wish(27 * DAY + number, f"m{number}") for number in range(5))]
+    last = wish(27 * DAY + HOUR, "last", 14 * GB // 10)  # 0.6 GB are free now
+    asked = [wish(28 * DAY + 2 * HOUR, "new", small), wish(28 * DAY + 4 * HOUR, "a", large), replace(last, at=29 * DAY)]
+
+    def foresee(_past: Sequence[Demand], _now: float) -> Forecast:
+        return of("a", 4)
+
+    ahead = replay([*known, *full, last, *asked], PREMISES, 28 * DAY, foresee, TERMS)
+    assert (ahead.guessed, ahead.hits, ahead.evicted) == (large, 2, 2)
+    assert replay([*known, *full, last, *asked[1:]], PREMISES, 28 * DAY, foresee, TERMS).guessed == 0
+
+
 def test_a_wrong_guess_goes_before_anything_that_was_used() -> None:
     first = [wish(HOUR + number * HOUR, f"m{number}") for number in range(100)]
     kept = [wish(27 * DAY + number, f"m{number}") for number in range(4)]

@@ -21,12 +21,14 @@ from orchestrator.predict.worth import (
     account_of,
     choose,
     foreseen,
-    guesses,
+    going_too,
     held_back,
     likely,
     order,
     probability,
     rate_of,
+    spare,
+    wrong,
 )
 
 START = 1_000_000 * HOUR
@@ -117,10 +119,11 @@ def test_nothing_is_fetched_ahead(
 
 
 def test_a_forecast_that_may_not_be_used_foresees_nothing() -> None:
-    assert foreseen(FORECAST, START, HOUR) == {"org/sure", "org/maybe"}
-    assert foreseen(replace(FORECAST, is_used=False), START, HOUR) == frozenset()
-    assert likely(FORECAST, START) == {"org/sure": 1.0, "org/maybe": 0.5, "org/hardly": 0.0}
-    assert likely(replace(FORECAST, is_used=False), START) == {}
+    assert foreseen(FORECAST, START, 1e8, TERMS) == {"org/sure", "org/maybe"}
+    assert foreseen(replace(FORECAST, is_used=False), START, 1e8, TERMS) == frozenset()
+    assert likely(FORECAST, START, HOUR) == {"org/sure": 1.0, "org/maybe": 0.5, "org/hardly": 0.01}
+    assert likely(FORECAST, START, HOUR / 2) == {"org/sure": 0.99, "org/maybe": 0.4, "org/hardly": 0.01}
+    assert likely(replace(FORECAST, is_used=False), START, HOUR) == {}
 
 
 def test_a_probability_is_one_however_much_is_expected() -> None:
@@ -129,11 +132,58 @@ def test_a_probability_is_one_however_much_is_expected() -> None:
     assert probability(FORECAST, "org/sure", START + HOUR, HOUR) == 0
 
 
-def test_guesses_go_before_all_that_was_used_and_what_is_likely_wanted_last() -> None:
-    uses = {"old": 100.0, "used": 500.0, "guess": 0.0, "right guess": 0.0, "old and foreseen": 50.0}
-    last = order(uses, {"right guess", "old and foreseen"}, {"old and foreseen": 0.8})
-    assert sorted(last, key=lambda name: last[name]) == ["guess", "right guess", "old", "used", "old and foreseen"]
-    assert set(guesses(last)) == {"guess", "right guess"}
+USES = {"old": 100.0, "used": 500.0, "guess": 0.0, "right guess": 0.0, "likely guess": 0.0, "old and likely": 50.0}
+LIKELY = {"old and likely": 0.8, "likely guess": 0.9}
+
+
+def sequence(spare: frozenset[str] = frozenset()) -> list[str]:
+    places = order(USES, {"right guess", "likely guess"}, LIKELY, spare)
+    return sorted(places, key=lambda name: places[name])
+
+
+def test_wrong_guesses_go_first_and_then_what_is_the_least_likely_wanted() -> None:
+    assert sequence() == ["guess", "right guess", "old", "used", "old and likely", "likely guess"]
+    assert sequence(frozenset({"used", "guess"})) == [
+        "guess", "used", "right guess", "old", "old and likely", "likely guess"
+    ]  # fmt: skip
+    places = order(USES, {"right guess"}, LIKELY, {"used", "right guess"})
+    assert set(wrong(places)) == {"guess", "likely guess"}
+    assert set(going_too(places)) == {"used"}
+
+
+def test_without_a_forecast_guesses_go_first_and_what_was_unused_for_longest() -> None:
+    places = order(USES, (), {})
+    assert set(wrong(places)) == {"guess", "right guess", "likely guess"}
+    assert sorted(places.keys() - wrong(places), key=lambda name: places[name]) == ["old and likely", "old", "used"]
+
+
+def spared(room: int = 0, credit: int = 100 * GB, kept: int = 0, away: dict[str, int] | None = None) -> frozenset[str]:
+    used = {"old": GB, "new": GB, "likely": GB}
+    chances = {"likely": 0.8, "old": 0.1, "new": 0.1, "first": 0.9, "second": 0.5, "never": 0.15}
+    return spare({"first": GB, "second": GB} if away is None else away, used, chances, room, credit, kept)
+
+
+def test_what_goes_for_guesses_is_less_likely_wanted_than_they_are_and_no_more_than_they_need() -> None:
+    assert spared() == {"old", "new"}
+    assert spared(away={"second": GB}) == {"old"}
+    assert spared(away={"first": 2 * GB, "second": GB}) == {"old", "new"}
+    assert spared(away={"second": 3 * GB}) == frozenset()
+    assert spared(away={"never": GB}) == frozenset()
+    assert spared(away={"unheard of": GB}) == frozenset()
+    assert spared(away={}) == frozenset()
+
+
+def test_nothing_goes_where_there_is_room() -> None:
+    assert spared(room=2 * GB) == frozenset()
+    assert spared(room=GB) == {"old"}
+
+
+def test_nothing_goes_for_guesses_that_have_no_credit_and_a_part_is_kept_for_what_was_used() -> None:
+    assert spared(credit=GB - 1) == frozenset()
+    assert spared(credit=GB) == {"old"}
+    assert spared(credit=-GB) == frozenset()
+    assert spared(kept=2 * GB) == {"old"}
+    assert spared(kept=3 * GB) == frozenset()
 
 
 def test_the_rate_is_that_at_which_users_waited() -> None:

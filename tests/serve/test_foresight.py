@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import time
@@ -226,3 +227,35 @@ def test_what_a_prometheus_scraped_is_learned_from_and_fetched_ahead(
     assert last_uses(machine) == [0.0]
     assert ("org/foreseen@main", "has fetched") in deeds(server)
     assert_unseen(machine, hub)
+
+
+def test_room_for_a_guess_is_made_when_a_client_needs_room_and_not_before(
+    machine: Machine, hub: LoopbackHub, users: Users
+) -> None:
+    sizes = {"old": 8 << 20, "older": 3 << 19, "kept": 3 << 20, "new": 1 << 20}
+    for number, (name, size) in enumerate(sizes.items()):
+        hub.add(Repo("model", f"org/{name}", {"model.bin": generate(size, number)}))
+    hub.add(Repo("model", "org/foreseen", FILES))
+    limit = ("--max-size", "13600000")
+    server = started(machine, *limit)
+    for name in ("older", "old", "kept"):
+        assert users(server).hf("download", f"org/{name}").returncode == 0
+    server.stop()
+    for age, name in ((9000, "older"), (8000, "old"), (7000, "kept")):
+        for path in state_of(machine).glob(f"on-demand/*--{name}/*"):
+            os.utime(path, (time.time() - age,) * 2)
+    trained(machine)
+
+    def here() -> set[str]:
+        return {path.parents[1].name.rpartition("--")[2] for path in machine.cache.glob("models--*/snapshots/*")}
+
+    server = started(machine, *limit, **ON)
+    assert until(lambda: '"code": "foreseen"' in server.shown())
+    assert here() == {"older", "old", "kept"}
+    assert users(server).hf("download", "org/new").returncode == 0
+    assert here() == {"kept", "new"}
+    server.stop()
+    server = started(machine, *limit, **ON)
+    assert until(lambda: is_here(machine))
+    assert here() == {"kept", "new", "foreseen"}
+    assert deeds(server)[0] == ("org/foreseen@main", "fetches")

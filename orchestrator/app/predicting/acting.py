@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.app.predicting.current import current
@@ -18,8 +19,8 @@ from orchestrator.serve.foresight.gauge import ExpectedPulls, expected_pulls
 from orchestrator.settings import Settings
 
 _GB = 1e9
-_SOON, _AFTER_WINDOW = 2 * HOUR, 12 * HOUR
-"""Seconds in which somebody has to ask: where it is fetched at any time, and where there are hours for that."""
+_AFTER_WINDOW = 12 * HOUR
+"""Seconds in which somebody has to ask, where it is fetched at some hours only."""
 
 
 def conduct_of(settings: Settings) -> Conduct | None:
@@ -27,9 +28,8 @@ def conduct_of(settings: Settings) -> Conduct | None:
     if not settings.predict_enabled or settings.offline:
         return None
     windows = settings.predict_windows
-    horizon = _AFTER_WINDOW if windows else _SOON
-    terms = GuessTerms(settings.predict_price / _GB, settings.predict_daily or sys.maxsize, windows, horizon)
-    return Conduct(terms, settings.predict_dry_run)
+    terms = GuessTerms(settings.predict_price / _GB, settings.predict_daily or sys.maxsize, windows)
+    return Conduct(replace(terms, horizon=_AFTER_WINDOW) if windows else terms, settings.predict_dry_run)
 
 
 def is_pulling(state_dir: Path) -> bool:

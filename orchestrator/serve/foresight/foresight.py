@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from orchestrator.core.text import redacted
 from orchestrator.errors import GlmAriaError
 from orchestrator.events import Emit, Foreseen, Notice
 from orchestrator.lists.request import Item
+from orchestrator.predict.demand import Demand
 from orchestrator.predict.forecast import Forecast
 from orchestrator.predict.log import DemandLog
 from orchestrator.predict.worth import (
@@ -34,9 +35,11 @@ from orchestrator.predict.worth import (
     choose,
     foreseen,
     held_back,
+    is_worth,
     likely,
     probability,
     rate_of,
+    spare,
 )
 from orchestrator.serve.access.callers import ANYBODY
 from orchestrator.serve.delivery.prefetch import Prefetch, Prefetching
@@ -104,6 +107,8 @@ class Foresight:
         self._log = DemandLog(cache.state_dir)
         self._file = GuessFile(cache.state_dir)
         self._told: dict[str, tuple[str, str]] = {}
+        # Models that were not to be fetched when that was tried: no room is made for them.
+        self._unfit: set[str] = set()
 
     async def run(self) -> None:
         """Look again and again what is worth it, until it is cancelled."""
@@ -136,8 +141,10 @@ class Foresight:
         """Decide, and fetch what is worth it."""
         now = time.time()
         forecast = await self._do(self._forecast)
+        demands = [demand for demand in await self._do(self._log.read) if demand.at > now - SPAN]
+        rate = rate_of(demands)
         if not conduct.is_dry:
-            self._protect(forecast, now, conduct.terms.horizon)
+            self._protect(forecast, now, rate, conduct.terms)
         if forecast is None:
             self._say("", "waits", "there is no forecast of today: glm-aria predict train makes one")
             return
@@ -147,9 +154,12 @@ class Foresight:
         if why is not None:
             self._say("", "waits", why)
             return
+        if rate is None:
+            self._say("", "waits", "nobody has waited for a model yet, so nothing tells how fast one comes")
+            return
         self._told.pop("", None)
         plans: dict[str, Prefetch] = {}
-        for weighed in await self._weigh(forecast, now, conduct.terms, plans):
+        for weighed in await self._weigh(forecast, now, demands, rate, conduct, plans):
             if weighed.judgement is not Judgement.FETCH:
                 self._say(weighed.model, "leaves", weighed.judgement, weighed)
             elif conduct.is_dry:
@@ -157,28 +167,31 @@ class Foresight:
             elif not await self._fetch(weighed, plans[weighed.model], conduct):
                 return
 
-    def _protect(self, forecast: Forecast | None, now: float, horizon: float) -> None:
-        """Have what is foreseen go last when room is needed."""
-        seen = foreseen(forecast, now, horizon) if forecast is not None else ()
-        chances = likely(forecast, now) if forecast is not None else {}
+    def _protect(self, forecast: Forecast | None, now: float, rate: float | None, terms: GuessTerms) -> None:
+        """Have go first what is the least likely, when a client needs room."""
+        seen = foreseen(forecast, now, rate, terms) if forecast is not None and rate is not None else ()
+        chances = likely(forecast, now, terms.horizon) if forecast is not None else {}
+        if not seen:
+            self._room.spare = frozenset()
         self._room.foreseen = frozenset(ref.repo.folder for ref in map(_ref, seen) if ref is not None)
         self._room.likely = {ref.repo.folder: chances[model] for model in chances if (ref := _ref(model)) is not None}
 
-    async def _weigh(
-        self, forecast: Forecast, now: float, terms: GuessTerms, plans: dict[str, Prefetch]
+    async def _weigh(  # noqa: PLR0917 - what is foreseen, what was asked for, and the terms
+        self,
+        forecast: Forecast,
+        now: float,
+        demands: Sequence[Demand],
+        rate: float,
+        conduct: Conduct,
+        plans: dict[str, Prefetch],
     ) -> tuple[Weighed, ...]:
         """The models that may be worth it with their judgements, and the `plans` of them. The root is asked about those
         alone which would be worth all of their bytes."""
-        demands = [demand for demand in await self._do(self._log.read) if demand.at > now - SPAN]
-        rate = rate_of(demands)
-        if rate is None:
-            self._say("", "waits", "nobody has waited for a model yet, so nothing tells how fast one comes")
-            return ()
-        sizes: dict[str, int] = {}
+        terms, sizes = conduct.terms, dict[str, int]()
         for demand in demands:
             sizes[demand.model] = max(sizes.get(demand.model, 0), demand.size)
         chances = {model: probability(forecast, model, now, terms.horizon) for model in sizes}
-        worth = [model for model, chance in chances.items() if chance / rate > terms.price]
+        worth = [model for model, chance in chances.items() if is_worth(chance, rate, terms)]
         missing: dict[str, int] = {}
         for model in sorted(worth, key=lambda model: (-chances[model], model))[:_MOST_ASKED]:
             plan = await self._plan(model, sizes[model])
@@ -189,12 +202,34 @@ class Foresight:
         made = await self._do(partial(self._judge, now))
         account = account_of(users, [(guess.at, guess.size, guess.was_used) for guess in made], now)
         room = await self._do(lambda: self._room.guess_room)
-        return choose(forecast, now, missing, rate, terms, account, room)
+        choices = choose(forecast, now, missing, rate, terms, account, room)
+        if not conduct.is_dry and self._room.most is not None:
+            coming = {choice.model for choice in choices if choice.judgement is Judgement.FETCH}
+            come = sum(missing[model] for model in coming)
+            away = {model: size for model, size in sizes.items() if model not in coming and model not in self._unfit}
+            step = partial(self._spare, away, sizes, rate, room - come, account.credit - come, terms)
+            self._room.spare = await self._do(step)
+        return choices
+
+    def _spare(  # noqa: PLR0917 - what may be wanted, what may go, and what there is of room
+        self, away: Mapping[str, int], sizes: Mapping[str, int], rate: float, room: int, credit: int, terms: GuessTerms
+    ) -> frozenset[str]:
+        """The folders of what goes the next time that a client needs room, for guesses that are made then."""
+        likely, last, snapshots = self._room.likely, self._room.used, self._cache.layout.cache_dir
+        known = _by_folder(sizes)
+        worth = {
+            folder: size
+            for folder, size in _by_folder(away).items()
+            if is_worth(likely.get(folder, 0.0), rate, terms) and not (snapshots / folder / "snapshots").exists()
+        }
+        used = {folder: known[folder] for folder in sorted(last, key=lambda folder: last[folder]) if folder in known}
+        return spare(worth, used, likely, room, credit, int(terms.kept * (self._room.most or 0)))
 
     async def _plan(self, model: str, size: int) -> Prefetch | None:
         ref = _ref(model)
         if ref is None:
             return None
+        self._unfit.add(model)
         try:
             plan = await self._prefetching.plan(Item(ref), ANYBODY, is_guess=True)
         except (GlmAriaError, Refused) as error:
@@ -203,6 +238,7 @@ class Foresight:
         if plan.size > _LARGER * size:
             self._say(model, "leaves", "its repo has more than the files that clients ask for")
             return None
+        self._unfit.discard(model)
         return plan
 
     def _judge(self, now: float) -> tuple[Guess, ...]:
@@ -216,13 +252,9 @@ class Foresight:
         if after != before:
             self._file.write(after)
             was_open = {guess.revision for guess in before if guess.was_used is None}
-            if self._conduct and any(guess.was_used and guess.revision in was_open for guess in after):
-                self._make_way(self._conduct.terms.share, sum(guess.size for guess in after if guess.was_used is None))
+            if any(guess.was_used and guess.revision in was_open for guess in after):
+                self._room.make_way()
         return after
-
-    def _make_way(self, share: float, guessed: int) -> None:
-        if self._room.most is not None:
-            self._room.make_way(int((1 - share) * self._room.most) + guessed)
 
     async def _fetch(self, weighed: Weighed, prefetch: Prefetch, conduct: Conduct) -> bool:
         """Fetch a model, and note the guess. False when that was stopped."""
@@ -292,6 +324,15 @@ def _because(weighed: Weighed) -> str:
         f"somebody asks for it within the next hours with a probability of {weighed.probability:.0%}; that saves"
         f" {weighed.saves:.0f} s of waiting, and its bytes cost {weighed.costs:.0f} s"
     )
+
+
+def _by_folder(sizes: Mapping[str, int]) -> dict[str, int]:
+    """The bytes of repos by their folders, of the largest of their models that are named."""
+    found: dict[str, int] = {}
+    for model, size in sizes.items():
+        if (ref := _ref(model)) is not None:
+            found[ref.repo.folder] = max(size, found.get(ref.repo.folder, 0))
+    return found
 
 
 def _ref(model: str) -> Ref | None:

@@ -17,7 +17,7 @@ from orchestrator.core.sizes import format_size
 from orchestrator.disk import space
 from orchestrator.errors import GlmAriaError, NoSpaceError, TemporaryError
 from orchestrator.events import Emit, Evicted, Notice
-from orchestrator.predict.worth import guesses, order
+from orchestrator.predict.worth import GUESS, going_too, order, wrong
 from orchestrator.transfer.spans import SMALL
 from orchestrator.upkeep.collect import collect
 from orchestrator.upkeep.garbage import Kind, Rules
@@ -27,7 +27,7 @@ SETTLED = 60.0
 ABANDONED = 3600.0
 """Seconds without a write after which a part goes before whole revisions do."""
 _LOW = 0.9
-"""The share of the allowed size that an eviction goes down to, so that the next request needs none."""
+"""The share of the allowed size that an eviction goes down to without a forecast: the next request needs none."""
 _AGAIN = 5.0
 """Seconds for which it is not looked again whether something may go."""
 _TOLD_AGAIN = 60.0
@@ -55,9 +55,9 @@ class Room:
 
     `most` are the bytes that the cache may have, with what is reserved; None for as many as the disk holds. To keep to
     that, revisions go that are on the list of `OnDemand`, the longest unused first, but those `in_use`; `gone` hears of
-    them. Guesses, which nobody has used, go before all others, and others only where these are not enough. `foreseen`
-    are the folders of repos that somebody will rather ask for than not: of guesses they go last. What was used
-    goes in the order of how `likely` somebody asks for a repo (by its folder), and then the longest unused first.
+    them. Guesses, which nobody has used, go before all others, but those that are `foreseen`, and others only where
+    these are not enough: all that is `spare`, and then as much as is needed, by how `likely` somebody asks for it, and
+    the longest unused first. They name the folders of repos, and are empty where there is no forecast.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Room:
         self._refused = (0.0, 0, "")
         self.foreseen: frozenset[str] = frozenset()
         self.likely: Mapping[str, float] = {}
+        self.spare: frozenset[str] = frozenset()
         self._told: float | None = None
 
     @property
@@ -128,15 +129,23 @@ class Room:
         except GlmAriaError as error:
             self._emit(Notice("no-room", f"clients can have nothing fetched: {error.message}"))
 
-    def make_way(self, most: int) -> None:
-        """Let the longest unused of what was used go, until it has so many bytes at most: a guess was used, and the
-        next ones need room. Does what it can."""
+    def make_way(self) -> None:
+        """Let what is spare go: a guess was used, and the next ones need room. Does what it can."""
         with self._admitting, suppress(GlmAriaError):
-            count, now = self._count(), time.time()
-            going = self._going(now)
-            only = {key: going[key] for key in going.keys() - guesses(going).keys()}
-            self._remove(Rules(now, keep_size=max(0, most - count.beside), only=only, grace=0))
-            self._count()
+            now = time.time()
+            if too := going_too(self._going(now)):
+                self._remove(Rules(now, keep_size=0, only=too, grace=0))
+                self._count()
+
+    @property
+    def used(self) -> dict[str, float]:
+        """The repos, by their folders, that may go and were used, each with its last use."""
+        uses = self._cache.blobs.on_demand.uses()
+        last: dict[str, float] = {}
+        for (folder, _), use in uses.items():
+            if use != GUESS:
+                last[folder] = max(use, last.get(folder, use))
+        return last
 
     @property
     def guess_room(self) -> int:
@@ -224,31 +233,32 @@ class Room:
         in_use, uses = self._in_use(), self._cache.blobs.on_demand.uses()
         only = {key: use for key, use in uses.items() if key not in in_use and now - use >= self._settled}
         foreseen = {key for key in only if key[0] in self.foreseen}
-        return order(only, foreseen, {key: self.likely.get(key[0], 0.0) for key in only})
+        spare = {key for key in only if key[0] in self.spare}
+        return order(only, foreseen, {key: self.likely.get(key[0], 0.0) for key in only}, spare)
 
     def _wrong_guesses(self, now: float) -> dict[Revision, float]:
         """The guesses that may go for another one."""
-        return {key: use for key, use in guesses(self._going(now)).items() if key[0] not in self.foreseen}
+        return wrong(self._going(now))
 
-    def _evict_guesses(self, missing: int, wrong: Mapping[Revision, float]) -> int:
+    def _evict_guesses(self, missing: int, only: Mapping[Revision, float]) -> int:
         """Let go of as many of these as are needed. Returns the bytes that are missing then."""
-        if not wrong:
+        if not only:
             return missing
         count = self._count()
-        missing -= self._remove(Rules(time.time(), keep_size=max(0, count.cached - missing), only=wrong, grace=0))
+        missing -= self._remove(Rules(time.time(), keep_size=max(0, count.cached - missing), only=only, grace=0))
         self._count()
         return missing
 
     def _evict_revisions(self, count: _Count, missing: int, name: str) -> None:
         now = time.time()
         only = self._going(now)
-        if wrong := guesses(only):
-            missing = self._evict_guesses(missing, wrong)
+        if first := wrong(only):
+            missing = self._evict_guesses(missing, first)
             if missing <= 0:
                 return
             count = self._count()
-            only = {key: use for key, use in only.items() if key not in wrong}
-        low = min(count.cached - missing, int((self.most or 0) * _LOW) - count.beside)
+            only = {key: use for key, use in only.items() if key not in first}
+        low = min(count.cached - missing, self._low(only, count, now))
         rules = Rules(now, keep_size=max(0, low), only=only, grace=0)
         could = collect(rules, self._cache, act=False).bytes_freed
         if could < missing:
@@ -265,6 +275,14 @@ class Room:
                 self._cache.blobs.on_demand.drop(folder, commit)
         if freed < missing:
             raise NoSpaceError(f"{name} has no room: programs began to read what was to go", hint=_HINT)
+
+    def _low(self, only: Mapping[Revision, float], count: _Count, now: float) -> int:
+        """The bytes of the cache that an eviction goes down to where it needs no more: by a forecast without all that
+        is spare, else so far that the next request needs none."""
+        if not self.likely:
+            return int((self.most or 0) * _LOW) - count.beside
+        rules = Rules(now, keep_size=0, only=going_too(only), grace=0)
+        return count.cached - collect(rules, self._cache, act=False).bytes_freed
 
     def evict(self, target: Target) -> int:
         """Remove a repo or a revision, by whomever it came. Returns the bytes that this frees.

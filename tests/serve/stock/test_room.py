@@ -295,11 +295,37 @@ def test_what_is_likely_wanted_goes_last(cache: Cache) -> None:
     assert not is_here(cache, OTHER, other)
 
 
-def test_way_is_made_by_the_longest_unused_and_by_no_guess(cache: Cache) -> None:
+def test_for_somebody_all_that_is_spare_goes_and_for_a_guess_nothing_of_it(cache: Cache) -> None:
+    spare = brought(cache, REPO, ONE, b"s" * 400, age=100)
+    old = brought(cache, OTHER, TWO, b"o" * 400, age=9000)
+    room = room_of(cache, 1000)
+    room.spare, room.likely = frozenset([REPO.folder]), {REPO.folder: 0.1, OTHER.folder: 0.1}
+    with pytest.raises(NoSpaceError):
+        room.reserve(blob(300, b"guess"), "guess", is_guess=True)
+    room.reserve(blob(200, b"fits"), "fits")
+    assert is_here(cache, REPO, spare)
+    room.reserve(blob(100, b"more"), "more")
+    assert not is_here(cache, REPO, spare)
+    assert is_here(cache, OTHER, old)
+
+
+def test_a_guess_that_is_likelier_than_what_was_used_stays_when_somebody_needs_room(cache: Cache) -> None:
+    used = brought(cache, REPO, ONE, b"u" * 400, age=9000)
+    guess = guessed(cache, OTHER, TWO, b"g" * 400)
+    room = room_of(cache, 1000)
+    room.foreseen, room.likely = frozenset([OTHER.folder]), {OTHER.folder: 0.8, REPO.folder: 0.1}
+    room.reserve(blob(400), "new")
+    assert is_here(cache, OTHER, guess)
+    assert not is_here(cache, REPO, used)
+
+
+def test_way_is_made_by_what_is_spare_and_by_no_guess(cache: Cache) -> None:
     old = brought(cache, REPO, ONE, b"u" * 400, age=9000)
-    new = brought(cache, REPO, TWO, b"n" * 300, age=100)
     guess = guessed(cache, OTHER, TWO, b"g" * 200)
-    room_of(cache, 1000).make_way(600)
+    room = room_of(cache, 1000)
+    room.make_way()
+    assert is_here(cache, REPO, old)
+    room.spare = frozenset([REPO.folder, OTHER.folder])
+    room.make_way()
     assert not is_here(cache, REPO, old)
-    assert is_here(cache, REPO, new)
     assert is_here(cache, OTHER, guess)
