@@ -18,6 +18,7 @@ from orchestrator.app.registry.facade import Facade, open_registry
 from orchestrator.cache.cache import Cache
 from orchestrator.depot.elsewhere import Elsewhere
 from orchestrator.depot.locate import SourceLocator
+from orchestrator.depot.mover import Mover
 from orchestrator.depot.resident import Resident
 from orchestrator.disk.locks import Patience
 from orchestrator.events import Emit, Event, Evicted, Foreseen, Notice
@@ -57,6 +58,8 @@ _LOOKING = 16
 """Threads that ask the cache."""
 _MAKING = 4
 """Threads that reserve room for blobs, and remove what has to go for that."""
+_PATIENCE = 1.0
+"""Seconds that the end of a file may take in a house for all: no byte comes twice for the sake of less."""
 _PROVING = 2
 """Threads that hash what other programs put into the cache: that takes minutes, and nobody else shall wait for it."""
 _READING = 16
@@ -126,7 +129,7 @@ def open_house(
             SourceLocator(sources, elsewhere, warn),
             sources,
             cache.staging,
-            replace(mover_of(settings), company=sharing),
+            replace(_mover(settings, is_own=is_own), company=sharing),
             place=arrivals.place,
             is_placed=shelves.is_placed,
             emit=tell,
@@ -200,6 +203,11 @@ def open_house(
             looking.submit,
             warn,
         )
+
+
+def _mover(settings: Settings, *, is_own: bool) -> Mover:
+    mover = mover_of(settings)
+    return mover if is_own else replace(mover, limits=replace(mover.limits, patience=_PATIENCE))
 
 
 @contextlib.contextmanager

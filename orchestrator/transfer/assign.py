@@ -101,7 +101,9 @@ class Assigner:
                 return
             late = [span for one in active for span in one.spans if not span.holds(self._of(one))]
             late = [span for span in late if span.source in able and not span.is_leaving]
-            if any(span.seconds_left <= _READER_SECONDS for span in late):
+            # One that has just begun may have little to bring, and the connection that began it was free a moment ago.
+            young = (not span.rate and self._clock - span.begun < _READER_SECONDS for span in late)
+            if any(span.seconds_left <= _READER_SECONDS for span in late) or any(young):
                 return
         stopped = max((span for span in late if span.gid), key=lambda span: span.left, default=None)
         if stopped is not None:
@@ -234,7 +236,8 @@ class Assigner:
             room = _TWICE_MOST * max(slot.job.size, line.total.bytes) - line.twice
             # Where there is not enough of that for the tails of all, it is for those that take longest.
             price = max(1.0, self._under_way * twice / room) if room > 0 else math.inf
-            if twice > room or each * (last.seconds_left - server.turn) / 2 < price * twice:
+            sooner = (last.seconds_left - server.turn) / 2
+            if twice > room or each * sooner < price * twice or sooner < self._limits.patience:
                 return None
             line.twice += twice
             if is_own:

@@ -45,7 +45,7 @@ class TransferLimits:
     """`connections_per_mirror` for one file, `budget` for all open connections together, None for as many as help;
     `jobs` the files under way; `max_speed` is bytes per second over all, or by the time of the day; `is_polite`: only
     what others leave of the line. `downloads` is how many downloads the daemon runs at once, None for no fewer than the
-    budget.
+    budget; `patience` are the seconds that the end of a file may take for the sake of bytes that would come twice.
     """
 
     connections_per_mirror: int = MOST
@@ -54,6 +54,7 @@ class TransferLimits:
     max_speed: Speed = None
     is_polite: bool = False
     downloads: int | None = None
+    patience: float = 0.0
 
     @property
     def per_source(self) -> int:

@@ -168,6 +168,21 @@ def test_ranges_of_the_next_file_come_before_tails_of_this_one(tmp_path: Path) -
     assert list(assigner.assign(second))
 
 
+@pytest.mark.parametrize(("patience", "helped"), [(0.0, 1), (1.0, 0)])
+def test_who_has_patience_lets_the_end_come_without_bytes_that_come_twice(
+    tmp_path: Path, patience: float, helped: int
+) -> None:
+    slot = nearly_done(tmp_path / "part", 2 << 20)
+    slot.supplies = {"a": supply("a", 1e6)}
+    assign(slot)
+    slow = slot.spans[-1]
+    slow.rate = slow.left / 1.5
+    limits = TransferLimits(patience=patience)
+    assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
+    slot.supplies["a"].server.growth.allowed = 17
+    assert len(list(assigner.assign(slot, tails=True))) == helped
+
+
 def test_ranges_stay_long_while_another_file_waits_for_connections(tmp_path: Path) -> None:
     """At the end of the first file they are short only where nothing else is to be fetched: each costs a request."""
     lengths = []

@@ -229,6 +229,19 @@ def test_a_connection_that_was_freed_is_waited_for(tmp_path: Path) -> None:
         assert [span.is_leaving for span in first.spans].count(True) == rounds, "one for each who waits"
 
 
+def test_a_connection_that_has_just_begun_is_not_taken_away(tmp_path: Path) -> None:
+    """At the start all ranges are short, since nobody knows the source: one ends soon, and loses nothing on its way."""
+    first, second = (slot_of(tmp_path / name, supply("root")) for name in ("first", "second"))
+    assign(first, budget=2)
+    second.want(Need(first=((0, MIB),)))
+    for seconds, stopped in ((0.1, 0), (2.0, 1)):
+        for span in first.spans:
+            span.begun = time.monotonic() - seconds
+        assigner = round_of(first, second, budget=2)
+        assigner.make_way(second, [second, first])
+        assert len(assigner.leaving) == stopped
+
+
 def test_each_reader_gets_a_connection_before_one_gets_two(tmp_path: Path) -> None:
     slots = [slot_of(tmp_path / f"{n}", supply("root", 1e5)) for n in range(4)]
     for slot in slots:
