@@ -110,7 +110,7 @@ class TransferOptions:
     connections: Annotated[
         int | None,
         how("--connections", setting="connections_per_mirror", metavar="N",
-            help="Connections to one mirror for one file, 1 to 256 (default: as many as help)."),
+            help="Most connections to one mirror for one file, 1 to 256 (default 256)."),
     ]  # fmt: skip
     jobs: Annotated[
         int | None,

@@ -158,7 +158,7 @@ def test_a_denied_access_tells_of_the_token_that_was_kept_back(
         (["pull", "https://example.com/f", "--offline", "--sha256", "0" * 64], "--offline"),
         (["pull", "org/name", "--aria2-input", "x"], "--dry-run"),
         (["pull", "org/name", "--max-speed", "fast"], "20M"),
-        (["pull", "org/name", "--connections", "99"], "from 1 to 64"),
+        (["pull", "org/name", "--connections", "999"], "from 1 to 256"),
         (["pull", "org/name", "--root", ""], "must not be empty"),
         (["pull", "-f", "nowhere.txt"], "nowhere.txt"),
         (["pull", "a/b", "c/d", "--local-dir", "x"], "would share the folder"),

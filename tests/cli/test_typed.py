@@ -133,4 +133,4 @@ def test_each_setting_that_an_option_says_exists() -> None:
 def test_help_names_the_default_of_the_setting(command: click.Command) -> None:
     shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     usual = next(field.default for field in dataclasses.fields(Settings) if field.name == "connections_per_mirror")
-    assert f"for one file, 1 to 64 (default {usual})." in shown
+    assert f"for one file, 1 to 256 (default {usual})." in shown
