@@ -82,7 +82,7 @@ def test_an_input_for_aria2_tells_mirrors_nothing_of_a_closed_repo(services: Ser
 
 def test_what_the_doctor_is_told(services: Services) -> None:
     request = request_of(services.settings, parse_ref("org/name"), (), None)
-    assert (request.connections, request.budget, request.is_offline) == (64, 64, False)
+    assert (request.connections, request.budget, request.is_offline) == (256, 64, False)
     assert current(services.settings).mirrors == services.settings.mirrors
 
 
