@@ -69,7 +69,7 @@ TABLE = (
     Case(15, "500, 502, 503", some_status, 75, at_resolve=True),
     Case(16, "RST in the body", beyond("reset"), 75),
     Case(17, "DNS failure", no_such_host, 75, at_resolve=True),
-    Case(18, "drip of 10 B/s", always("drip"), 75, deadline_s=90),
+    Case(18, "drip of 10 B/s", always("drip"), 75, deadline_s=150),
     Case(19, "endless stream", always("endless"), 65, most=SMALL),
     # Asked for in ranges, and each cut at its end: the bytes up to there are right.
     Case(19, "endless stream in ranges", always("endless"), 0, least=SMALL),
