@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
@@ -33,10 +32,7 @@ _AHEAD = 2 << 20
 """Bytes behind those that were sent which are to come before others."""
 _CHUNK = 256 << 10
 _PIECE = 1 << 20
-"""Bytes that the kernel is to send at a time: twice as many after each that went out in `_QUICK` seconds, up to
-`_MOST_PIECE`. What is done between two pieces of 1 MiB is a quarter of the time of a client that takes 2 GB/s."""
-_MOST_PIECE = 8 << 20
-_QUICK = 0.02
+"""Bytes that the kernel is to send at a time."""
 _HERE = (State.PROVEN, State.PLACED)
 
 F = TypeVar("F", bound="OpenFile")
@@ -193,14 +189,13 @@ async def _by_hand(_fd: int, _at: int, _count: int) -> bool:
 async def send_file(one: OpenFile, cut: Excerpt, send: Send, pool: Executor, by_kernel: SendFile = _by_hand) -> bool:
     """Send bytes of a file, the last ones only if it still is as it was when it was opened: else False. `by_kernel`
     saves a copy of those before."""
-    at, fd, piece = cut.start, one.fd, _PIECE
+    at, fd = cut.start, one.fd
     if fd is None:
         return False
     while at < cut.end:
-        count, began = min(piece, cut.end - _CHUNK - at), time.monotonic()
+        count = min(_PIECE, cut.end - _CHUNK - at)
         if count >= _CHUNK and await by_kernel(fd, at, count):
             at += count
-            piece = min(2 * piece, _MOST_PIECE) if time.monotonic() - began < _QUICK else _PIECE
             continue
         data = await _read(fd, at, min(_CHUNK, cut.end - at), pool)
         if not data or (at + len(data) >= cut.end and not one.is_unchanged):

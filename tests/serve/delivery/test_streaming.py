@@ -320,30 +320,6 @@ def sent(found: Found, cut: Excerpt, pool: ThreadPoolExecutor) -> tuple[bool, by
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("is_slow", [False, True], ids=["quick", "slow"])
-def test_who_takes_bytes_at_once_gets_more_of_them_at_a_time(
-    is_slow: bool, pool: ThreadPoolExecutor, tmp_path: Path
-) -> None:
-    """And who does not gets little: a limit of speed is kept after each piece, and the page shows what was sent."""
-    blob, counts = tmp_path / "blob", list[int]()
-    with blob.open("wb") as file:
-        file.truncate(400 * MIB if not is_slow else 6 * MIB)
-    found = Found(Have.PLACED, blob, stamp(blob.stat()))
-
-    async def by_kernel(_fd: int, _at: int, count: int) -> bool:
-        counts.append(count)
-        await asyncio.sleep(0.05 if is_slow else 0)
-        return True
-
-    async def run() -> bool:
-        async with opened(lambda: found, pool) as one:
-            return await send_file(one, Excerpt.whole(blob.stat().st_size), Client().take, pool, by_kernel)
-
-    assert asyncio.run(run())
-    assert counts[0] == MIB
-    assert max(counts) == (MIB if is_slow else 8 * MIB)
-
-
 @pytest.mark.parametrize("kind", [*KINDS, "other bytes", "another file", "link to a secret"])
 def test_what_lies_in_the_place_of_a_proven_file_goes_to_nobody(
     kind: str, tmp_path: Path, pool: ThreadPoolExecutor
