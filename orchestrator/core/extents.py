@@ -129,6 +129,11 @@ class Extents:
         return sums
 
 
+def total(ranges: Iterable[Range]) -> int:
+    """Bytes of ranges that do not overlap."""
+    return sum(end - start for start, end in ranges)
+
+
 def clip(ranges: Iterable[Range], start: int, end: int) -> Iterator[Range]:
     """The parts of `ranges` between `start` and `end`."""
     for first, last in ranges:

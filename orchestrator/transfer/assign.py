@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from orchestrator.aria2.control import BLOCK, PIECE
-from orchestrator.core.extents import Range, Ranges, intersect, outward, subtract, union
+from orchestrator.core.extents import Range, Ranges, intersect, outward, subtract, total, union
 from orchestrator.core.plan import Job
 from orchestrator.proof import pieces
 from orchestrator.transfer import schedule
@@ -46,7 +46,7 @@ class Assigner:
         self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
         self._awaited = {slot.job.digest: slot.awaited() for slot in active if slot.need.first}
         self._to_be_free = [span for slot in active for span in slot.spans if span.is_leaving]
-        self._waiting = sum(_total(slot.unassigned()) for slot in active if not slot.is_small)
+        self._waiting = {slot.job.digest: total(slot.unassigned()) for slot in active if not slot.is_small}
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -170,9 +170,9 @@ class Assigner:
     ) -> Range | None:
         """A range that fits the connection; None when the source has its share of what is left already."""
         planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
-        left = _total(unassigned) + sum(span.left for span in self._within(slot, supply))
+        left = total(unassigned) + sum(span.left for span in self._within(slot, supply))
         # As long as another file waits for connections, no range has to be short for the sake of this one's end.
-        beside = max(0, self._waiting - _total(slot.unassigned())) if supply.reach is None else 0
+        beside = sum(self._waiting.values()) - self._waiting[slot.job.digest] if supply.reach is None else 0
         all_rates, server = sum(planned.values()), supply.server
         # What one source alone may be asked for is little at a time, and is not to be cut finer for that.
         is_fine = self._budget.width == 1 and supply.reach is None
@@ -256,10 +256,6 @@ class Assigner:
             self._spans_left -= 1
         self._used[span.source] = self._used.get(span.source, 0) + span.width
         yield slot, span, None if supply.is_carried else supply.uri
-
-
-def _total(ranges: Ranges) -> int:
-    return sum(end - start for start, end in ranges)
 
 
 def _begun(slot: Slot, free: Ranges, sources: Collection[str]) -> Ranges:

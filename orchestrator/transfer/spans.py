@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orchestrator.aria2.control import BLOCK, PIECE, arrived, control_file, piece_length, runs_of
 from orchestrator.aria2.endpoint import Download
 from orchestrator.aria2.options import download_options
-from orchestrator.core.extents import Extent, Range, Ranges
+from orchestrator.core.extents import Extent, Range, Ranges, total
 from orchestrator.disk.folders import open_fresh
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Span:
             came = list(arrived(text, self.size, self.start, self.end))
         if self.width > 1:
             self.runs = tuple(came) or self.runs
-            self.position = max(self.position, self.start + sum(end - start for start, end in self.runs))
+            self.position = max(self.position, self.start + total(self.runs))
         elif came and came[0][0] == self.start:
             self.position = max(self.position, came[0][1])
 

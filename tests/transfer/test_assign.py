@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aria2.control import BLOCK
+from orchestrator.aria2.control import BLOCK, FINE_PIECE
 from orchestrator.core.extents import Extent, Extents
 from orchestrator.core.files import Algorithm, Digest
 from orchestrator.core.plan import Job
@@ -181,6 +181,17 @@ def test_who_has_patience_lets_the_end_come_without_bytes_that_come_twice(
     assigner = Assigner([slot], Budget.of(limits, has_big=True, has_small=False), limits, in_order)
     slot.supplies["a"].server.growth.allowed = 17
     assert len(list(assigner.assign(slot, tails=True))) == helped
+
+
+def test_what_is_given_out_of_a_file_does_not_make_its_own_ranges_longer(tmp_path: Path) -> None:
+    """A file that is alone has nothing beside it, however much of it was given out in the same round."""
+    slot = nearly_done(tmp_path / "part", 8 << 20)
+    slot.supplies = {"a": supply("a", 2e5, 0.2)}
+    slot.supplies["a"].server.growth.most = 16
+    opened = [span.left for _, span, _ in assign(slot)]
+    assert len(opened) == 16
+    # Half of a share of 16, or what comes in a second and a half.
+    assert max(opened) <= 2e5 * 1.5 + FINE_PIECE
 
 
 def test_ranges_stay_long_while_another_file_waits_for_connections(tmp_path: Path) -> None:

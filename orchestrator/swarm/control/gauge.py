@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from orchestrator.core.extents import intersect
+from orchestrator.core.extents import intersect, total
 from orchestrator.core.files import Digest
 from orchestrator.depot.watch import Watch
 from orchestrator.swarm.control.guide import FleetGuide
@@ -95,13 +95,13 @@ class WorkGauge:
         if watch is None:
             return 0
         here = ((one.start, one.end) for one in watch.arrived.items)
-        return sum(end - start for start, end in intersect(here, [(given.start, given.end)]))
+        return total(intersect(here, [(given.start, given.end)]))
 
     def is_starving(self) -> bool:
         """True when the node wants something, and for a second nothing came and there was nothing to fetch."""
         wanted = [watch for watch in list(self.watches.values()) if not watch.has_ended]
-        total = sum(watch.arrived.total for watch in list(self.watches.values()))
+        arrived = sum(watch.arrived.total for watch in list(self.watches.values()))
         now = self._clock()
-        if total != self._moved[1] or self._guide.leases or not wanted:
-            self._moved = (now, total)
+        if arrived != self._moved[1] or self._guide.leases or not wanted:
+            self._moved = (now, arrived)
         return now - self._moved[0] >= _STARVING
