@@ -173,8 +173,10 @@ class _Crowd:
         self._nodes, self._askers, self._gates = view.nodes, askers, gates
         self._members = frozenset(members)
         zones: dict[str, list[str]] = {}
+        self._of: dict[str, list[str]] = {}
         for name in members:
             zones.setdefault(view.nodes[name].zone, []).append(name)
+            self._of.setdefault(view.nodes[name].holder, []).append(name)
         rings = _rings(frozenset((zone, frozenset(names)) for zone, names in zones.items()))
         self._near, self._far = rings.near, rings.far
 
@@ -186,8 +188,8 @@ class _Crowd:
 
     def choose(self, node: NodeView, lacks: Sequence[GoodView]) -> tuple[str, ...]:
         """The peers of a node that lacks these: one holder that is not asked by many, then those of the rings. A node
-        that starves keeps those that have something new, and gets others that do. Of nodes that share a cache one is
-        enough, and those of its own have nothing for it."""
+        that starves keeps those that have something new, and gets others that do. Of nodes that share a cache those
+        count that have what the others of it have not, and those of its own have nothing for it."""
 
         def counts(other: str) -> bool:
             if (restricted and not self._nodes[other].shares_restricted) or not self._may_ask(node, other):
@@ -202,10 +204,12 @@ class _Crowd:
             told = [other for other in known if _has_news(other, node.id, lacks)]
             chosen |= dict.fromkeys(sorted(told, key=lambda other: self._askers[other]))
         chosen |= dict.fromkeys(self._next(node, counts, most=1))
-        apart: dict[str, str] = {}
+        apart: dict[str, Sequence[str]] = {}
         for other in chosen:
-            apart.setdefault(self._nodes[other].holder, other)
-        found = tuple(apart.values())[:MOST_PEERS]
+            if (holder := self._nodes[other].holder) not in apart:
+                mates = [mate for mate in self._of[holder] if mate != other and counts(mate)]
+                apart[holder] = _tellers([other, *mates], node.id, lacks)
+        found = tuple(chain.from_iterable(apart.values()))[:MOST_PEERS]
         self._askers.subtract(node.peers)
         self._askers.update(found)
         return found
@@ -247,13 +251,32 @@ class _Crowd:
         return (min(away, key=lambda holder: (away[holder], self._askers[holder], order(node.id, holder))),)
 
 
+def _tellers(mates: Sequence[str], node: str, lacks: Sequence[GoodView]) -> Sequence[str]:
+    """The nodes of a cache that together have all that any of them has of what the node lacks; where none has, the one
+    that has most. One process fetches a blob into its cache, and others of that cache have nothing of it until then."""
+    if len(mates) == 1:
+        return mates
+    news = {mate: [_news(good, mate, node) for good in lacks] for mate in mates}
+
+    def rank(mate: str) -> tuple[int, int]:
+        has = sum(len(good.have[mate]) for good in lacks if mate in good.have)
+        return -sum(map(int.bit_count, news[mate])), -has
+
+    ranked = sorted(mates, key=rank)
+    known, found = [0] * len(lacks), []
+    for mate in ranked:
+        if any(fresh & ~before for fresh, before in zip(news[mate], known, strict=True)):
+            known = [fresh | before for fresh, before in zip(news[mate], known, strict=True)]
+            found.append(mate)
+    return found or ranked[:1]
+
+
 def _has_news(other: str, node: str, lacks: Sequence[GoodView]) -> bool:
     """True if the other one has a piece that the node lacks, of what it fetches first."""
-    for good in lacks[:_FEW]:
-        theirs = good.have.get(other)
-        if theirs is None:
-            continue
-        mine = good.have.get(node)
-        if theirs.mask & ~(mine.mask if mine else 0):
-            return True
-    return False
+    return any(_news(good, other, node) for good in lacks[:_FEW])
+
+
+def _news(good: GoodView, other: str, node: str) -> int:
+    """The pieces of a good that the other one has and the node lacks, as a mask."""
+    theirs, mine = good.have.get(other), good.have.get(node)
+    return theirs.mask & ~(mine.mask if mine else 0) if theirs else 0

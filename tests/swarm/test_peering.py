@@ -70,6 +70,26 @@ def test_those_of_a_few_caches_ask_one_of_each_other() -> None:
     assert not peers_of(told)
 
 
+def test_of_a_cache_those_are_asked_that_fetch_into_it() -> None:
+    every = names(16)
+    told = {name: node(name, cache=f"cache-{number // 2}", starves=True) for number, name in enumerate(every)}
+    for fetching in (every[::2], every[1::2]):
+        have = {name: Bits.of(8, [index]) for index, name in enumerate(fetching)}
+        for name, peers in peers_of(told, have=have).items():
+            assert set(peers) == {other for other in fetching if told[other].cache != told[name].cache}
+        everything = dict.fromkeys(every, Bits(8)) | dict.fromkeys(fetching, Bits.full(8))
+        for peers in peers_of(told, have=everything).values():
+            assert set(peers) <= set(fetching)
+
+
+def test_two_nodes_of_a_cache_are_asked_where_each_has_something() -> None:
+    told = {name: node(name, cache=f"cache-{number // 3}") for number, name in enumerate(names(6))}
+    have = {"m0": Bits.of(8, [0]), "m3": Bits.of(8, [1, 2]), "m4": Bits.of(8, [3]), "m5": Bits.of(8, [2])}
+    found = peers_of(told, have=have)
+    assert {name: found[name] for name in ("m0", "m1", "m2")} == dict.fromkeys(("m0", "m1", "m2"), ("m3", "m4"))
+    assert {name: found[name] for name in ("m3", "m4", "m5")} == dict.fromkeys(("m3", "m4", "m5"), ("m0",))
+
+
 def test_one_holder_is_among_them() -> None:
     told = nodes(names(30))
     holders = frozenset({"m3", "m4"})
