@@ -111,12 +111,20 @@ def _congested(
         # Of nodes that are all as slow, none takes from another.
         quicker = [node for node in idle if rate < rate_bar or not node.pace or node.pace > SLOW * rate]
         for each in of[name]:
-            taker = next((other for other in quicker if may(other, each.good)), None)
+            able = (other for other in quicker if may(other, each.good))
+            taker = next((other for other in able if not _ends_first(each.lease, now - begun[each], other)), None)
             if taker is not None:
                 idle.remove(taker)
                 quicker.remove(taker)
                 moved[each] = name in crawling
     return frozenset(slow), moved
+
+
+def _ends_first(lease: Lease, age: float, taker: NodeView) -> bool:
+    """True if the node of a lease, at its pace since it began, would end before another one that has nothing of it yet.
+    Packets that were lost let a connection rest for seconds, and then it goes on."""
+    size = size_of(lease.work)
+    return taker.pace > 0 and (size - lease.done) * age * taker.pace < size * lease.done
 
 
 def _to_begin(fleet: FleetView, goods: Sequence[Good], kept: Sequence[KeptLease], now: float, *, most: int) -> int:

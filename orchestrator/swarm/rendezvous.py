@@ -31,8 +31,9 @@ ALIVE_SECONDS = 6.0
 """A peer that has not answered for so long is no member, and others own what it owned."""
 ALONE_SECONDS = 3.0
 """A node that hears of nobody else waits for so long, and up to so long again by chance, before it fetches all."""
-STALLED_SECONDS = 10.0
-"""A member that has brought nothing of its own for so long loses it to those who have nothing else to do."""
+STALLED_SECONDS, STALLED_PIECES = 10.0, 2.0
+"""A member that has brought nothing of its own for so long, and for the time in which each brings so many pieces, loses
+it to those who have nothing else to do."""
 STARVED_SECONDS = 20.0
 """A node to which nothing comes for so long, from anybody, believes no more what others offer of the blob."""
 _SETTLE_SECONDS = 1.5
@@ -146,7 +147,8 @@ class Share:
         self._members: frozenset[str] = frozenset()
         self._ranks: tuple[tuple[str, ...], ...] = ()
         self._owned: Mapping[str, int] = {}
-        self._seen = 0
+        self._seen = self._brought = 0
+        self._moved = began
         self._asked = self._avoided = 0
         self._changed = began
         self._known = math.inf
@@ -193,7 +195,8 @@ class Share:
         if own and self._known == math.inf:
             self._known = now
         members = frozenset((self._node, *offers))
-        if members != self._members:
+        fresh, is_new = (own | offered) & ~self._seen, members != self._members
+        if is_new:
             self._avoided = 0 if own else self._under_way(own | offered, [node for node, has in offers.items() if has])
             self._changed = now
             if now < self._known + _KNOWN_SECONDS:
@@ -204,7 +207,13 @@ class Share:
             self._owned = self._shares(self._ranks)
         for node, has in ((self._node, own), *offers.items()):
             self._paces[node].note(now, (has & ~self._seen).bit_count())
+        if fresh and not is_new:
+            self._brought, self._moved = self._brought + fresh.bit_count(), now
         self._seen |= own | offered
+
+    def _each(self) -> float:
+        """The seconds in which each node has brought a piece, until the last one came; 0 before that."""
+        return (self._moved - self._began) * len(self._members) / self._brought if self._brought else 0.0
 
     def _shares(self, ranks: Sequence[Sequence[str]]) -> Mapping[str, int]:
         """The pieces that each node owns."""
@@ -228,7 +237,8 @@ class Share:
         now, idle = moment.now, moment.idle
         if idle < _SURE_SECONDS:
             return 0
-        stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= STALLED_SECONDS}
+        patience = max(STALLED_SECONDS, STALLED_PIECES * self._each())
+        stalled = {node for node, pace in self._paces.items() if min(now - pace.moved, idle) >= patience}
         busy = {node: missing & owned for node, owned in self._owned.items() if missing & owned}
         near = {node: self._window(node, left, now, windows) for node, left in busy.items() if node not in stalled}
         found = 0

@@ -18,14 +18,20 @@ from orchestrator.core.sources import node_of
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The exit code (negative: the signal), what was printed, and the seconds that it took, by the clock and of the
-    processor; the latter with all processes that it had waited for."""
+    """The exit code (negative: the signal), what was printed, when it began and ended, in monotonic seconds, and the
+    seconds of the processor that it took, with all processes that it had waited for."""
 
     code: int
     stdout: str
     stderr: str
-    wall_s: float
+    began: float
+    ended: float
     cpu_s: float
+
+    @property
+    def wall_s(self) -> float:
+        """The seconds that it took."""
+        return self.ended - self.began
 
     @property
     def document(self) -> Any:
@@ -69,9 +75,9 @@ class Running:
             raise AssertionError(f"{self._process.args!r} goes on after {wait_s} s: {self.said()[-2000:]}")
         _, status, usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        wall_s = time.monotonic() - self._began
+        ended = time.monotonic()
         stdout = self.stdout.read_text("utf-8", "replace")
-        return Ended(self._process.returncode, stdout, self.said(), wall_s, usage.ru_utime + usage.ru_stime)
+        return Ended(self._process.returncode, stdout, self.said(), self._began, ended, usage.ru_utime + usage.ru_stime)
 
     def said(self) -> str:
         """What it has said so far on stderr."""

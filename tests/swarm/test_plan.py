@@ -215,6 +215,13 @@ def test_a_congested_node_loses_its_lease_to_an_idle_one() -> None:
     assert Revoke(leases[2]) not in plan(fleet(blob(1, 3, leases=leases), nodes=busy), NOW)
 
 
+def test_a_lease_that_stands_still_near_its_end_is_left_to_its_node() -> None:
+    quick = {"n0": node("n0"), **nodes(["n1", "n2"], pace=PIECE)}
+    for done, is_moved in ((PIECE // 8 * 7, False), (PIECE // 2, True)):
+        still = lease(1, 0, "n0", PIECE, since=NOW - 4, moved=NOW - 3.5, done=done, rate=0)
+        assert (Revoke(still) in plan(fleet(blob(1, 1, leases=(still,)), nodes=quick), NOW)) == is_moved
+
+
 def test_a_congested_node_keeps_its_lease_while_there_is_other_work() -> None:
     def of(pieces: int, **changes: object) -> FleetView:
         rates = (1e6, 1e6, 1e5)

@@ -12,6 +12,7 @@ from orchestrator.proof.pieces import PIECE
 from orchestrator.swarm.holdings import Holding
 from orchestrator.swarm.rendezvous import (
     ALONE_SECONDS,
+    STALLED_PIECES,
     STALLED_SECONDS,
     STARVED_SECONDS,
     Moment,
@@ -159,6 +160,20 @@ def test_what_a_stalled_node_owns_goes_to_others_whole() -> None:
     while not own.is_full and now < 10 * STALLED_SECONDS:
         own, now = own | reach(one, now, own, Other("dead", NONE)), now + 0.5
     assert own.is_full
+
+
+def test_on_a_slow_line_a_node_is_given_the_time_that_a_piece_takes_there() -> None:
+    owners = [nodes[0] for nodes in ranking(["a", "slow"], DIGEST, 96)]
+    mine = [unit for unit, owner in enumerate(owners) if owner == "a"]
+    theirs = [unit for unit, owner in enumerate(owners) if owner == "slow"]
+    each = 2 * STALLED_SECONDS
+    one, brought = share("a"), len(theirs) - 3
+    for count in range(1, brought + 1):
+        own, slow = Bits.of(96, mine[:count]), Other("slow", Bits.of(96, theirs[:count]))
+        reach(one, (count - 1) * each, own, slow, idle=0.0)
+    last, own = (brought - 1) * each, Bits.of(96, mine)
+    assert not len(reach(one, last + each, own, slow))
+    assert set(reach(one, last + (STALLED_PIECES + 1) * each, own, slow)) == set(theirs[brought:])
 
 
 def test_one_alone_takes_over_when_several_are_done() -> None:

@@ -16,7 +16,7 @@ _LONGEST = 5.0
 """Seconds until a poll is answered without news."""
 _LEAST = 0.1
 """Seconds until a poll is answered with news at the earliest, so that these come together."""
-_MOST, _MOST_A_SECOND = 2.5, 25
+_MOST, _MOST_A_SECOND = 2.5, 100
 """Most seconds of that wait, and polls that are to be answered a second: where many nodes ask, each waits longer."""
 _MOST_MADE = 64
 
