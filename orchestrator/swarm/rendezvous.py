@@ -46,7 +46,7 @@ _KNOWN_SECONDS = 1.0
 _SURE_SECONDS = 0.5
 """A node that has had nothing of its own to bring for so long, of any blob, helps others."""
 _PACE_SECONDS = 2.0
-_FIRST_WINDOW, _LEAST_WINDOW = 4, 3
+_FIRST_WINDOW, _LEAST_WINDOW = 4, 2
 _LUCKY = 7 << 61
 """A hash from here on, one of eight, is likely to be the highest of a few nodes."""
 

@@ -10,6 +10,7 @@ trial.ends(spared=[victim], egress=1.1)
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -164,8 +165,9 @@ class Trial:
         `slow` ones take longer.
 
         `ratio` is that to the ideal time, which the long form holds the others to: of the seconds since the origin sent
-        its first byte, without the start of eight Pythons on few processors, or with it where `is_late`. `egress` is
-        held as it is in the long form, or if it `is_exact`: a short one has few units, and often a busy machine.
+        its first byte, without the start of eight Pythons on few processors, or with it where `is_late`, until the last
+        of them had the model. `egress` is held as it is in the long form, or if it `is_exact`: a short one has few
+        units, and often a busy machine.
         """
         that_run = sorted(self._that_run(), key=lambda node: node in slow)
         ended = {node.name: self.running[node.name].wait(self.scale.wait_s) for node in that_run}
@@ -176,10 +178,9 @@ class Trial:
             assert one.code == 0, f"{node.name}: {one.code}\n{one.stderr[-3000:]}\n{one.stdout[-3000:]}"
             assert node.wrong(self.repo) == [], node.name
             assert litter(node) == [], node.name
-        timed = [ended[node.name] for node in others if node not in slow]
         first = min(one.start for one in self.hub.log.requests(method="GET", file="*"))
-        began = min(one.began for one in timed) if is_late else first
-        took = (max(one.ended for one in timed) - began) / self.scale.ideal_s
+        began = min(ended[node.name].began for node in others) if is_late else first
+        took = (max(published(node) for node in others if node not in slow) - began) / self.scale.ideal_s
         sent, shared = self.egress(), peers_share([ended[node.name] for node in others])
         self.tell(ratio=took, egress=sent, peers=shared)
         assert sent <= egress + (0 if is_exact or self.scale is LONG else _SHORT_SLACK), self._sent()
@@ -220,6 +221,12 @@ class Trial:
 def _start(range_: str | None) -> int:
     """The first byte that a request asks for."""
     return int((range_ or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+
+
+def published(node: Node) -> float:
+    """When a node had the model, in monotonic seconds; it may stay for others after that."""
+    (ref,) = (node.folder / "hf" / "hub").glob("models--*/refs/main")
+    return time.monotonic() - time.time() + ref.stat().st_mtime
 
 
 def litter(node: Node) -> list[str]:

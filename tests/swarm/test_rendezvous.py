@@ -167,7 +167,7 @@ def test_on_a_slow_line_a_node_is_given_the_time_that_a_piece_takes_there() -> N
     mine = [unit for unit, owner in enumerate(owners) if owner == "a"]
     theirs = [unit for unit, owner in enumerate(owners) if owner == "slow"]
     each = 2 * STALLED_SECONDS
-    one, brought = share("a"), len(theirs) - 3
+    one, brought = share("a"), len(theirs) - 2
     for count in range(1, brought + 1):
         own, slow = Bits.of(96, mine[:count]), Other("slow", Bits.of(96, theirs[:count]))
         reach(one, (count - 1) * each, own, slow, idle=0.0)

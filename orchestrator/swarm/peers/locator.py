@@ -23,7 +23,10 @@ from orchestrator.transfer.limits import START
 
 _LOSING, _LEAST_LOSING = 64, 2
 """The most connections to an origin of all nodes together, and of each at least: those of one pull."""
-_OF_PEERS = Terms(connections=2, rest=0.5, is_direct=True)
+_OF_FEW, _OF_MANY = (Terms(connections=connections, rest=0.5, is_direct=True) for connections in (2, 1))
+_FEW = 4
+"""Peers to each of which there are two connections. Those of more would leave little of a slow line for what this node
+is to bring from the origin, and all wait for that."""
 _MOST_LOOKS = 4096
 _BUSY, _ABSENT = 429, (403, 404, 410, 416)
 
@@ -101,9 +104,10 @@ class PeerLocator:
 
     def terms(self, source: str) -> Terms:
         """See `transfer.interface.Locator`."""
+        live = len(self._table.live())
         if node_of(source) is not None:
-            return _OF_PEERS
-        terms, live = self._inner.terms(source), len(self._table.live())
+            return _OF_FEW if live <= _FEW else _OF_MANY
+        terms = self._inner.terms(source)
         if not live or terms.connections is not None:
             return terms
         nodes = 1 + live

@@ -105,6 +105,15 @@ def test_peers_come_beside_origins_with_what_they_offer_as_their_reach(world: Wo
     assert (world.locator.terms("hub").connections, world.locator.terms("hub").losing) == (5, 21)
 
 
+def test_of_many_peers_each_is_asked_over_one_connection() -> None:
+    with ExitStack() as stack:
+        world, found = World(stack), []
+        for name in "abcde":
+            world.tell(1, node=name)
+            found.append(world.locator.terms("peer:a").connections)
+    assert found == [2, 2, 2, 2, 1]
+
+
 def test_a_closed_blob_and_one_that_is_settled_alone_have_origins_only(world: World) -> None:
     world.tell(1, 2)
     assert world.locator.candidates(CLOSED) == HUB
