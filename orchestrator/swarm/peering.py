@@ -173,10 +173,10 @@ class _Crowd:
         self._nodes, self._askers, self._gates = view.nodes, askers, gates
         self._members = frozenset(members)
         zones: dict[str, list[str]] = {}
-        self._of: dict[str, list[str]] = {}
+        self._mates: dict[str, list[str]] = {}
         for name in members:
             zones.setdefault(view.nodes[name].zone, []).append(name)
-            self._of.setdefault(view.nodes[name].holder, []).append(name)
+            self._mates.setdefault(view.nodes[name].holder, []).append(name)
         rings = _rings(frozenset((zone, frozenset(names)) for zone, names in zones.items()))
         self._near, self._far = rings.near, rings.far
 
@@ -207,7 +207,7 @@ class _Crowd:
         apart: dict[str, Sequence[str]] = {}
         for other in chosen:
             if (holder := self._nodes[other].holder) not in apart:
-                mates = [mate for mate in self._of[holder] if mate != other and counts(mate)]
+                mates = [mate for mate in self._mates[holder] if mate != other and counts(mate)]
                 apart[holder] = _tellers([other, *mates], node.id, lacks)
         found = tuple(chain.from_iterable(apart.values()))[:MOST_PEERS]
         self._askers.subtract(node.peers)
