@@ -53,7 +53,7 @@ _ELSEWHERE = (
 _SURE_SECONDS = 1.0
 """For so long nobody may need anything before a node leaves others that still fetch: their news are on their way."""
 _MOVING_SECONDS = 15.0
-"""A peer that got nothing for so long is not stayed for."""
+"""A peer that got nothing for so long, and is in no dispute, is not stayed for."""
 Wrong = Callable[[Digest, Piece, str], None]
 
 
@@ -220,13 +220,17 @@ def _alive(peers: Neighbours) -> Mapping[str, NeighbourView]:
 
 def awaited(own: SwarmCompany) -> bool:
     """True while peers are in a dispute over a blob that this node has proven."""
-    disputed = {
-        digest
-        for one in _alive(own.peers).values()
-        for digest, holding in one.holdings.items()
-        if holding.claims and not holding.is_whole
-    }
-    return bool(own.sharing.whole(disputed))
+    return bool(own.sharing.whole(frozenset().union(*map(_disputed, _alive(own.peers).values()))))
+
+
+def _disputed(one: NeighbourView) -> frozenset[Digest]:
+    return frozenset(digest for digest, holding in one.holdings.items() if holding.claims and not holding.is_whole)
+
+
+def moves(one: NeighbourView, now: float) -> bool:
+    """True for a peer that got something lately, or waits for another one to settle a dispute, which takes as long as
+    the whole blob does."""
+    return bool(_disputed(one)) or any(when >= now - _MOVING_SECONDS for when in one.changed.values())
 
 
 def stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> None:
@@ -234,11 +238,7 @@ def stay(own: SwarmCompany, node: str, seconds: int, stop: Stop, emit: Emit) -> 
     began = needed = time.monotonic()
     told: frozenset[str] = frozenset()
     while not stop.is_set() and (now := time.monotonic()) < began + seconds:
-        moving = {
-            name: one.holdings
-            for name, one in _alive(own.peers).items()
-            if any(when >= now - _MOVING_SECONDS for when in one.changed.values())
-        }
+        moving = {name: one.holdings for name, one in _alive(own.peers).items() if moves(one, now)}
         wanted = {digest for has in moving.values() for digest, one in has.items() if not one.is_whole}
         needy = needing(node, own.sharing.whole(wanted), moving)
         if not wanted or (not needy and now >= needed + _SURE_SECONDS):

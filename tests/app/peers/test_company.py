@@ -9,11 +9,14 @@ import pytest
 
 from orchestrator.app.compose import open_cache
 from orchestrator.app.opening import moving
-from orchestrator.app.peers.company import company, passing_node
+from orchestrator.app.peers.company import company, moves, passing_node
+from orchestrator.core.files import Digest
 from orchestrator.errors import ConfigError
 from orchestrator.events import Event, PeersKnown
 from orchestrator.settings import Settings, load
-from orchestrator.swarm.holdings import is_node_name
+from orchestrator.swarm.holdings import Holding, is_node_name
+from orchestrator.swarm.peers.table import NeighbourView
+from orchestrator.swarm.units import Bits
 from orchestrator.system.signals import Stop
 from tests.hub.loopback import LoopbackHub
 from tests.hub.models import tiny_model
@@ -32,6 +35,20 @@ def test_a_name_of_a_node_is_one_and_differs_each_time() -> None:
     names = {passing_node("").node for _ in range(4)}
     assert len(names) > 1
     assert all(map(is_node_name, names))
+
+
+def test_a_peer_that_waits_for_a_dispute_to_be_settled_is_stayed_for_as_one_that_gets_bytes_is() -> None:
+    digest = Digest.parse("sha256:" + "ab" * 32)
+
+    def seen(*, claims: frozenset[str] = frozenset(), is_whole: bool = False) -> NeighbourView:
+        holding = Holding(digest, 8 << 20, Bits.full(2), is_whole=is_whole, claims=claims)
+        return NeighbourView("a", "http://127.0.0.1:1", 100.0, 1, {digest: holding}, {digest: 100.0})
+
+    disputed = frozenset({"b"})
+    assert moves(seen(), 101.0)
+    assert not moves(seen(), 200.0)
+    assert moves(seen(claims=disputed), 200.0)
+    assert not moves(seen(claims=disputed, is_whole=True), 200.0)
 
 
 def test_without_a_key_the_next_command_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
