@@ -46,7 +46,9 @@ class Assigner:
         self._under_way, self._spans_left = len(spans), budget.spans_most - len(spans)
         self._awaited = {slot.job.digest: slot.awaited() for slot in active if slot.need.first}
         self._to_be_free = [span for slot in active for span in slot.spans if span.is_leaving]
-        self._waiting = {slot.job.digest: total(slot.unassigned()) for slot in active if not slot.is_small}
+        waiting = {slot.job.digest: total(slot.unassigned()) for slot in active if not slot.is_small}
+        everything = sum(waiting.values())
+        self._beside = {digest: everything - own for digest, own in waiting.items()}
         self.leaving: list[Span] = []
         self._used: dict[str, int] = {}
         for span in spans:
@@ -172,7 +174,7 @@ class Assigner:
         planned = {name: rate for name, rate in planned.items() if slot.supplies[name].has_any(unassigned)}
         left = total(unassigned) + sum(span.left for span in self._within(slot, supply))
         # As long as another file waits for connections, no range has to be short for the sake of this one's end.
-        beside = sum(self._waiting.values()) - self._waiting[slot.job.digest] if supply.reach is None else 0
+        beside = self._beside[slot.job.digest] if supply.reach is None else 0
         all_rates, server = sum(planned.values()), supply.server
         # What one source alone may be asked for is little at a time, and is not to be cut finer for that.
         is_fine = self._budget.width == 1 and supply.reach is None

@@ -23,7 +23,8 @@ from orchestrator.transfer.limits import START
 
 _LOSING, _LEAST_LOSING = 64, 2
 """The most connections to an origin of all nodes together, and of each at least: those of one pull."""
-_OF_FEW, _OF_MANY = (Terms(connections=connections, rest=0.5, is_direct=True) for connections in (2, 1))
+_OF_FEW = Terms(connections=2, rest=0.5, is_direct=True)
+_OF_MANY = replace(_OF_FEW, connections=1)
 _FEW = 4
 """Peers to each of which there are two connections. Those of more would leave little of a slow line for what this node
 is to bring from the origin, and all wait for that."""
@@ -104,7 +105,7 @@ class PeerLocator:
 
     def terms(self, source: str) -> Terms:
         """See `transfer.interface.Locator`."""
-        live = len(self._table.live())
+        live = self._table.live_count()
         if node_of(source) is not None:
             return _OF_FEW if live <= _FEW else _OF_MANY
         terms = self._inner.terms(source)

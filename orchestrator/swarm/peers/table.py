@@ -62,6 +62,7 @@ class PeerTable:
         self._disputed: set[Digest] = set()
         self._marks: dict[Digest, int] = {}
         self._changes = 0
+        self._counted: tuple[tuple[int, int], int] = (-1, 0), 0
 
     # -- what is heard
 
@@ -184,6 +185,13 @@ class PeerTable:
         since = self._clock() - ALIVE_SECONDS
         with self._lock:
             return {node for node, known in self._peers.items() if known.heard >= since and node not in self._out}
+
+    def live_count(self) -> int:
+        """The number of them, as it was a second ago at the most: a transfer asks for each source at each poll."""
+        mark = self._changes, int(self._clock())
+        if self._counted[0] != mark:
+            self._counted = mark, len(self.live())
+        return self._counted[1]
 
     def holders(self, digest: Digest) -> Collection[str]:
         """The peers that say that they have the whole blob, proven, and can be asked."""
