@@ -187,9 +187,13 @@ def test_who_has_not_the_key_is_told_nothing(who: str) -> None:
             shown = with_key(FleetKeys((b"s" * 32,)), "site")(paris.address).header
             header = shown if who == "another key" else "Bearer admin"
             call = fleet_pb2_grpc.FleetStub(channel).SyncState(metadata=((HEADER, header),))
-            await call.write(codec.hello("rome"))
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
+
+            async def ask() -> None:
+                await call.write(codec.hello("rome"))  # raises, too, where the refusal is here by then
                 await call.read()
+
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await ask()
             assert isinstance(error_of("it", raised.value.code(), None), NotAllowedError)
         assert paris.scheduler.desk.site == "paris"
         assert rome.known() == {}
